@@ -1,0 +1,1 @@
+"""What every stage agrees on: messages, identity, order, delivery. Imports no service."""

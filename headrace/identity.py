@@ -1,0 +1,159 @@
+"""Who a document is, what came first, and the ids derived from that. Pure: no I/O.
+
+The rules and their reasons are in docs/semantics.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+from uuid import UUID, uuid5
+
+DEFAULT_TENANT = "default"
+
+NAMESPACE = UUID("0c5f9b38-6d0c-5d0e-9b0e-6a1d5c3f7b21")
+"""Root of every id Headrace derives; changing it orphans every stored point."""
+
+_COLLECTION = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class InvalidKeyError(ValueError):
+    """A document key breaks a bound of the contract; ``code`` names which."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DocumentKey:
+    """A document: tenant, collection and document id together."""
+
+    tenant: str
+    collection: str
+    document_id: str
+
+    @property
+    def record_key(self) -> bytes:
+        """The Kafka record key: the parts percent-encoded, joined by ``/``."""
+        parts = (self.tenant, self.collection, self.document_id)
+        return "/".join(quote(part, safe="") for part in parts).encode()
+
+    @classmethod
+    def from_record_key(cls, record_key: bytes) -> DocumentKey:
+        """The inverse of ``record_key``.
+
+        Raises:
+            InvalidKeyError: not three percent-encoded parts within their bounds.
+        """
+        try:
+            parts = [
+                unquote(part, errors="strict")
+                for part in record_key.decode("ascii").split("/")
+            ]
+        except UnicodeDecodeError as error:
+            raise InvalidKeyError(
+                "invalid_key", "the record key is not ASCII"
+            ) from error
+        if len(parts) != 3:
+            raise InvalidKeyError(
+                "invalid_key",
+                "the record key is not tenant/collection/document id",
+            )
+        key = cls(*parts)
+        key.validate()
+        if key.record_key != record_key:
+            raise InvalidKeyError(
+                "invalid_key", "the record key is not in its canonical encoding"
+            )
+        return key
+
+    def validate(self) -> None:
+        """Check the bounds of proto/headrace/v1/document.proto.
+
+        Raises:
+            InvalidKeyError: naming the part and the bound.
+        """
+        if not self.document_id:
+            raise InvalidKeyError("missing_id", "the event has no document id")
+        if len(self.document_id.encode()) > 1024:
+            raise InvalidKeyError(
+                "invalid_key", "the document id is longer than 1,024 bytes"
+            )
+        if not self.tenant or len(self.tenant.encode()) > 128:
+            raise InvalidKeyError(
+                "invalid_key", "the tenant is empty or longer than 128 bytes"
+            )
+        if not _COLLECTION.fullmatch(self.collection):
+            raise InvalidKeyError(
+                "invalid_collection",
+                "the collection must be 1 to 128 of A-Z a-z 0-9 . _ -",
+            )
+
+    @property
+    def uuid(self) -> UUID:
+        """Id of the document's state record, and the value of its points' ``key``."""
+        return uuid5(NAMESPACE, self.record_key.decode())
+
+    def __str__(self) -> str:
+        return self.record_key.decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event's first arrival on a documents topic; kept through every re-entry."""
+
+    append_time_ms: int
+    topic_id: str
+    partition: int
+    offset: int
+
+    def before(self, other: Arrival) -> bool:
+        """Whether this arrived earlier.
+
+        By offset within one partition; by broker append time across partitions, then
+        by the remaining fields so that the order is total.
+        """
+        if (self.topic_id, self.partition) == (other.topic_id, other.partition):
+            return self.offset < other.offset
+        return self._order < other._order
+
+    @property
+    def _order(self) -> tuple[int, str, int, int]:
+        return (self.append_time_ms, self.topic_id, self.partition, self.offset)
+
+    def __str__(self) -> str:
+        return f"{self.append_time_ms}/{self.topic_id}/{self.partition}/{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Arrival:
+        """The inverse of ``str``.
+
+        Raises:
+            ValueError: not four parts, or no numbers where numbers belong.
+        """
+        append_time_ms, topic_id, partition, offset = text.split("/")
+        return cls(int(append_time_ms), topic_id, int(partition), int(offset))
+
+
+def point_id(
+    key: DocumentKey,
+    *,
+    revision: int,
+    fingerprint: str,
+    content_hash: bytes,
+    number: int,
+) -> UUID:
+    """Id of the point of one chunk: two revisions or contents never share one."""
+    name = f"{key}#{revision}#{fingerprint}#{content_hash.hex()}#{number}"
+    return uuid5(NAMESPACE, name)
+
+
+def manifest_hash(texts: list[str]) -> bytes:
+    """SHA-256 over the SHA-256 of each chunk's text in order (Manifest.hash)."""
+    whole = hashlib.sha256()
+    for text in texts:
+        whole.update(hashlib.sha256(text.encode()).digest())
+    return whole.digest()

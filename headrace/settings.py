@@ -1,0 +1,156 @@
+"""Settings every stage shares, read from the environment.
+
+A variable is the field's name in capitals with the prefix ``HEADRACE_``, except where
+``validation_alias`` names a variable that users know from elsewhere. A bad value ends
+the process with status 78 and names the variable (``lifecycle.load_settings``).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from headrace.fingerprint import ChunkingSettings, ModelSettings, fingerprint
+from headrace.topology import DAY_MS, Topology
+
+
+class Settings(BaseSettings):
+    """What all stages and the CLI must agree on."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HEADRACE_", extra="ignore", populate_by_name=True
+    )
+
+    kafka_bootstrap_servers: str = Field(
+        "127.0.0.1:9092",
+        validation_alias="KAFKA_BOOTSTRAP_SERVERS",
+        description="Brokers, host:port separated by commas.",
+    )
+    kafka_security_protocol: Literal[
+        "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"
+    ] = Field("PLAINTEXT", validation_alias="KAFKA_SECURITY_PROTOCOL")
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", validation_alias="KAFKA_SASL_MECHANISM"
+    )
+    kafka_username: str = Field("", validation_alias="KAFKA_USERNAME")
+    kafka_password: SecretStr = Field(SecretStr(""), validation_alias="KAFKA_PASSWORD")
+    kafka_ca_file: str = Field(
+        "", validation_alias="KAFKA_CA_FILE", description="PEM file; empty: system's."
+    )
+    kafka_cert_file: str = Field("", validation_alias="KAFKA_CERT_FILE")
+    kafka_key_file: str = Field("", validation_alias="KAFKA_KEY_FILE")
+
+    qdrant_url: str = Field(
+        "http://127.0.0.1:6334",
+        validation_alias="QDRANT_URL",
+        description="gRPC endpoint of Qdrant or of the local store.",
+    )
+    qdrant_api_key: SecretStr = Field(SecretStr(""), validation_alias="QDRANT_API_KEY")
+
+    object_store_url: str = Field(
+        "file:///var/lib/headrace/objects",
+        description="Where large texts and letters go: file://, s3://, gs:// or az://.",
+    )
+
+    topic_prefix: str = "headrace"
+    partitions: int = Field(6, ge=1, description="Of texts, chunks and vectors.")
+    document_partitions: int = Field(6, ge=1, description="Of documents.")
+    retention_hours: int = Field(
+        168, ge=1, description="Of data topics; longer outages lose unread records."
+    )
+
+    embedding_provider: Literal["local", "openai", "hash"] = Field(
+        "local", description="hash is for tests only: its vectors mean nothing."
+    )
+    embedding_model: str = "all-MiniLM-L6-v2"
+    embedding_model_revision: str = "1"
+    embedding_dimensions: int = Field(384, ge=1, le=4096)
+    document_prefix: str = ""
+    query_prefix: str = ""
+
+    tokenizer: Literal["minilm", "cl100k_base", "o200k_base"] = "minilm"
+    chunk_prose_tokens: int = Field(240, ge=16, le=8192)
+    chunk_prose_overlap: int = Field(24, ge=0)
+    chunk_code_tokens: int = Field(240, ge=16, le=8192)
+    chunk_table_tokens: int = Field(240, ge=16, le=8192)
+    chunk_whole_tokens: int = Field(
+        240, ge=0, description="Documents up to this many tokens stay one chunk."
+    )
+
+    @model_validator(mode="after")
+    def _overlap_below_size(self) -> Settings:
+        if self.chunk_prose_overlap * 2 > self.chunk_prose_tokens:
+            raise ValueError(
+                "HEADRACE_CHUNK_PROSE_OVERLAP must be at most half of "
+                "HEADRACE_CHUNK_PROSE_TOKENS"
+            )
+        return self
+
+    @property
+    def topology(self) -> Topology:
+        """Topic and group names, and the topics' wanted shape."""
+        return Topology(
+            prefix=self.topic_prefix,
+            partitions=self.partitions,
+            document_partitions=self.document_partitions,
+            retention_ms=self.retention_hours * DAY_MS // 24,
+        )
+
+    @property
+    def chunking(self) -> ChunkingSettings:
+        """What the chunker works by."""
+        return ChunkingSettings(
+            tokenizer=self.tokenizer,
+            prose_tokens=self.chunk_prose_tokens,
+            prose_overlap=self.chunk_prose_overlap,
+            code_tokens=self.chunk_code_tokens,
+            table_tokens=self.chunk_table_tokens,
+            whole_tokens=self.chunk_whole_tokens,
+        )
+
+    @property
+    def model(self) -> ModelSettings:
+        """What decides a vector."""
+        return ModelSettings(
+            provider=self.embedding_provider,
+            model=self.embedding_model,
+            model_revision=self.embedding_model_revision,
+            dimensions=self.embedding_dimensions,
+            document_prefix=self.document_prefix,
+            query_prefix=self.query_prefix,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of everything these settings produce."""
+        return fingerprint(self.chunking, self.model)
+
+
+class StageSettings(Settings):
+    """What each of the four stages has beside its own settings."""
+
+    probe_host: str = "127.0.0.1"
+    probe_port: int = Field(0, ge=0, le=65535, description="0: any free port.")
+    probe_file: str = Field(
+        "", description="Written with host:port once the probes listen; for `up`."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    session_timeout_s: float = Field(10.0, ge=6)
+    rebalance_timeout_s: float = Field(20.0, gt=0)
+    drain_s: float = Field(
+        25.0, gt=0, description="Budget after SIGTERM; grace period = this + 5 s."
+    )
+    max_in_flight_records: int = Field(64, ge=1, description="Of one partition.")
+    max_in_flight_bytes: int = Field(
+        64 * 1024 * 1024, ge=1, description="Of the whole process."
+    )
+    attempts: int = Field(3, ge=1, description="For a document's own failures.")
+    backoff_s: float = Field(2.0, gt=0, description="First wait; doubles to 30 s.")
+    ahead_high_records: int = Field(
+        2000, ge=1, description="Pause a partition when the next stage is this behind."
+    )
+    ahead_low_records: int = Field(1000, ge=0, description="Resume below this.")
+    max_replicas: int = Field(6, ge=1)
+    target_drain_s: float = Field(60.0, gt=0, description="Lag to be gone in this.")
