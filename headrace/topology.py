@@ -7,7 +7,8 @@ from enum import StrEnum
 
 from headrace.messages import Lane, Stage
 
-DAY_MS = 24 * 60 * 60 * 1000
+HOUR_MS = 60 * 60 * 1000
+DAY_MS = 24 * HOUR_MS
 
 
 class Noun(StrEnum):
@@ -124,30 +125,16 @@ class Topology:
             specs += [
                 TopicSpec(self.topic(noun, lane), count, dict(config)) for lane in Lane
             ]
+        forever = retained | {"retention.ms": "-1"}
+        an_hour = retained | {"retention.ms": str(HOUR_MS)}
         specs += [
             TopicSpec(self.dlq(stage), self.partitions, dict(compacted))
             for stage in Stage
         ]
-        specs.append(TopicSpec(self.status, self.partitions, dict(compacted)))
-        specs.append(
-            TopicSpec(
-                self.heartbeats,
-                self.partitions,
-                {"cleanup.policy": "delete", "retention.ms": str(60 * 60 * 1000)},
-            )
-        )
-        specs.append(
-            TopicSpec(
-                self.parked,
-                self.document_partitions,
-                dict(compacted)
-                | {
-                    "cleanup.policy": "delete",
-                    "retention.ms": "-1",
-                },
-            )
-        )
-        specs.append(
-            TopicSpec(self.audit, 1, {"cleanup.policy": "delete", "retention.ms": "-1"})
-        )
-        return specs
+        return [
+            *specs,
+            TopicSpec(self.status, self.partitions, compacted),
+            TopicSpec(self.heartbeats, self.partitions, an_hour),
+            TopicSpec(self.parked, self.document_partitions, forever),
+            TopicSpec(self.audit, 1, forever),
+        ]
