@@ -54,6 +54,11 @@ class Settings(BaseSettings):
         description="Where large texts and letters go: file://, s3://, gs:// or az://.",
     )
 
+    object_roots: list[str] = Field(
+        default_factory=list,
+        description="JSON list of s3://, gs:// or az:// prefixes that events may name.",
+    )
+
     topic_prefix: str = "headrace"
     partitions: int = Field(6, ge=1, description="Of texts, chunks and vectors.")
     document_partitions: int = Field(6, ge=1, description="Of documents.")

@@ -1,0 +1,298 @@
+"""The object store: claim-checked texts, uploads, oversize letters, objects by URL.
+
+Keys in the configured store are relative, ``<kind>/<tenant segment>/<name>``, so that
+what belongs to a tenant can be told from the key alone. External references
+(``s3://``, ``gs://``, ``az://``) are read only below the allow-listed roots. A missing
+object is the document's own fault; everything else that goes wrong is shared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import ObjectStore, from_url
+
+from headrace.errors import ConfigurationError, DocumentFailure, SharedFailure
+from headrace.messages import ObjectReference
+from headrace.settings import Settings
+
+EXTERNAL_SCHEMES = ("s3", "gs", "az")
+
+READ_SIZE = 1024 * 1024
+"""Bytes handed out at a time: few wake-ups, and small beside a process."""
+_PART_SIZE = 5 * 1024 * 1024
+"""Smallest part that S3 accepts in a multipart upload; one is in flight at a time."""
+
+_PLAIN_TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MAX_KEY_BYTES = 1024
+
+
+def tenant_segment(tenant: str) -> str:
+    """The tenant as one segment of a key; other spellings never collide with it."""
+    if _PLAIN_TENANT.fullmatch(tenant):
+        return tenant
+    return "~" + hashlib.sha256(tenant.encode()).hexdigest()[:32]
+
+
+def text_key(tenant: str, digest: bytes) -> str:
+    """Key of a claim-checked text."""
+    return f"texts/{tenant_segment(tenant)}/{digest.hex()}"
+
+
+class Objects:
+    """Reads and writes objects; one per process.
+
+    Every method raises ``SharedFailure`` (``object_store_unavailable``) when the store
+    cannot be reached or refuses, after three tries of its own, and may be cancelled at
+    any await: a cancelled ``put`` leaves the old object or the whole new one.
+    """
+
+    def __init__(self, url: str, *, roots: Sequence[str] = ()) -> None:
+        """Open the store at ``url``; a local directory is made where it is missing.
+
+        Args:
+            url: ``file://``, ``s3://``, ``gs://`` or ``az://``, with a prefix or not.
+            roots: allowed external prefixes (``s3://bucket/prefix``).
+
+        Raises:
+            ConfigurationError: the URL or a root is not one of these.
+        """
+        try:
+            self._own = _connect(url)
+        except (BaseError, ValueError, OSError) as error:
+            raise ConfigurationError(
+                f"HEADRACE_OBJECT_STORE_URL: cannot use {url!r} as an object store; "
+                "give file:///directory, s3://bucket, gs://bucket or az://container"
+            ) from error
+        self._roots = tuple(_root(root) for root in roots)
+        self._external: dict[str, ObjectStore] = {}
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Objects:
+        """Open the store that the settings name."""
+        return cls(settings.object_store_url, roots=settings.object_roots)
+
+    async def put(
+        self, key: str, data: bytes | AsyncIterator[bytes]
+    ) -> ObjectReference:
+        """Write an object whole; a stream is never in memory as a whole."""
+        _check_key(key)
+        digest = hashlib.sha256()
+        size = 0
+
+        async def measured(
+            chunks: AsyncIterator[bytes],
+        ) -> AsyncGenerator[bytes, None]:
+            nonlocal size
+            async for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                yield chunk
+
+        try:
+            if isinstance(data, bytes):
+                digest.update(data)
+                size = len(data)
+                await obstore.put_async(self._own, key, data, use_multipart=False)
+            else:
+                async with aclosing(measured(data)) as stream:
+                    await obstore.put_async(
+                        self._own,
+                        key,
+                        stream,
+                        chunk_size=_PART_SIZE,
+                        max_concurrency=1,
+                    )
+        except (BaseError, OSError) as error:
+            raise _shared(error, f"writing {key}") from error
+        return ObjectReference(uri=key, size=size, sha256=digest.digest())
+
+    async def open(self, reference: ObjectReference) -> AsyncGenerator[bytes, None]:
+        """The object's bytes, about 1 MiB at a time; close it when leaving early.
+
+        Size and hash are checked at the end where the reference states them, so what
+        was read counts only once the iterator is exhausted.
+
+        Raises:
+            DocumentFailure: ``object_not_found``, ``object_changed``,
+                ``object_forbidden`` or ``invalid_reference``.
+        """
+        store, key = self._resolve(reference.uri)
+        digest = hashlib.sha256()
+        size = 0
+        try:
+            result = await obstore.get_async(store, key)
+            async for chunk in result.stream(min_chunk_size=READ_SIZE):
+                digest.update(chunk)
+                size += len(chunk)
+                yield bytes(chunk)
+        except (FileNotFoundError, NotFoundError) as error:
+            raise DocumentFailure(
+                "object_not_found",
+                f"there is no object {_shown(reference.uri)}",
+                advice="put the object there, or send the document again",
+            ) from error
+        except (PermissionError, BaseError, OSError) as error:
+            raise _shared(error, f"reading {_shown(reference.uri)}") from error
+        if (reference.size and reference.size != size) or (
+            reference.sha256 and reference.sha256 != digest.digest()
+        ):
+            raise DocumentFailure(
+                "object_changed",
+                f"the object {_shown(reference.uri)} has not the size or hash that "
+                "the reference states",
+                advice="send the document again with the object's own size and hash",
+            )
+
+    async def get(self, reference: ObjectReference, limit: int) -> bytes:
+        """The whole object.
+
+        Raises:
+            DocumentFailure: as ``open``; ``object_too_large`` beyond ``limit`` bytes.
+        """
+        chunks: list[bytes] = []
+        size = 0
+        async with aclosing(self.open(reference)) as stream:
+            async for chunk in stream:
+                size += len(chunk)
+                if size > limit:
+                    raise DocumentFailure(
+                        "object_too_large",
+                        f"the object {_shown(reference.uri)} is over {limit:,} bytes",
+                    )
+                chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def delete(self, key: str) -> None:
+        """Remove an object of the configured store; none is no error."""
+        _check_key(key)
+        try:
+            await obstore.delete_async(self._own, key)
+        except (FileNotFoundError, NotFoundError):
+            return
+        except (BaseError, OSError) as error:
+            raise _shared(error, f"deleting {key}") from error
+
+    def authorise(self, reference: ObjectReference, *, tenant: str) -> None:
+        """Check that an event of ``tenant`` may name this object.
+
+        Raises:
+            DocumentFailure: ``object_forbidden`` or ``invalid_reference``.
+        """
+        if _is_external(reference.uri):
+            self._resolve(reference.uri)
+            return
+        _check_key(reference.uri)
+        segments = reference.uri.split("/")
+        if len(segments) < 3 or segments[1] != tenant_segment(tenant):
+            raise DocumentFailure(
+                "object_forbidden",
+                f"the object {_shown(reference.uri)} does not belong to the "
+                "document's tenant",
+                advice="refer to an object below <kind>/<tenant>/",
+            )
+
+    def _resolve(self, uri: str) -> tuple[ObjectStore, str]:
+        if not _is_external(uri):
+            _check_key(uri)
+            return self._own, uri
+        bucket, key = _split(uri)
+        _check_key(key)
+        if not any(
+            bucket == allowed and (key == prefix or key.startswith(_below(prefix)))
+            for allowed, prefix in self._roots
+        ):
+            raise DocumentFailure(
+                "object_forbidden",
+                f"{_shown(uri)} is not below a root of HEADRACE_OBJECT_ROOTS",
+                advice="add its bucket and prefix to HEADRACE_OBJECT_ROOTS",
+            )
+        store = self._external.get(bucket)
+        if store is None:
+            store = self._external[bucket] = _connect(bucket)
+        return store, key
+
+
+def _connect(url: str) -> ObjectStore:
+    """Open a store: connect 30 s, read 60 s, three tries."""
+    if url.startswith("file://"):
+        return from_url(url, mkdir=True)
+    if not _is_external(url):
+        raise ValueError("unknown scheme")
+    return from_url(
+        url,
+        client_options={
+            "connect_timeout": timedelta(seconds=30),
+            "read_timeout": timedelta(seconds=60),
+            # Of one request with its body; the default of 30 s ends large downloads.
+            "timeout": timedelta(minutes=10),
+        },
+        retry_config={"max_retries": 2, "retry_timeout": timedelta(minutes=3)},
+    )
+
+
+def _is_external(uri: str) -> bool:
+    return uri.partition("://")[0] in EXTERNAL_SCHEMES and "://" in uri
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """``scheme://bucket`` and the key below it."""
+    parts = urlsplit(uri, allow_fragments=False)
+    if not parts.netloc or "@" in parts.netloc:
+        raise DocumentFailure(
+            "invalid_reference", f"{_shown(uri)} names no bucket or holds credentials"
+        )
+    key = uri.partition("://")[2].partition("/")[2]
+    return f"{parts.scheme}://{parts.netloc}", key
+
+
+def _root(root: str) -> tuple[str, str]:
+    if not _is_external(root):
+        raise ConfigurationError(
+            f"HEADRACE_OBJECT_ROOTS: {root!r} must begin with s3://, gs:// or az://"
+        )
+    try:
+        bucket, prefix = _split(root)
+    except DocumentFailure as error:
+        raise ConfigurationError(f"HEADRACE_OBJECT_ROOTS: {error.message}") from error
+    return bucket, prefix.rstrip("/")
+
+
+def _below(prefix: str) -> str:
+    return prefix + "/" if prefix else ""
+
+
+def _check_key(key: str) -> None:
+    """Refuse keys that a store or a file system could read as another place."""
+    if (
+        not key
+        or len(key.encode(errors="replace")) > _MAX_KEY_BYTES
+        or "\\" in key
+        or any(ord(character) < 32 or ord(character) == 127 for character in key)
+        or any(segment in {"", ".", ".."} for segment in key.split("/"))
+    ):
+        raise DocumentFailure(
+            "invalid_reference",
+            f"{_shown(key)!r} is no object key",
+            advice="use segments joined by single slashes, at most 1,024 bytes in all, "
+            "none of them . or ..",
+        )
+
+
+def _shown(uri: str) -> str:
+    """For messages: bounded, and without a query, which may hold a signature."""
+    return uri.partition("?")[0][:200]
+
+
+def _shared(error: Exception, doing: str) -> SharedFailure:
+    # Only the kind: the store's own text may name hosts and signed addresses.
+    return SharedFailure(
+        "object_store_unavailable", f"{doing} failed: {type(error).__name__}"
+    )

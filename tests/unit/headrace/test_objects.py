@@ -1,0 +1,155 @@
+"""The object store adapter, on a local directory."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from headrace.errors import ConfigurationError, DocumentFailure, SharedFailure
+from headrace.messages import ObjectReference
+from headrace.objects import Objects, tenant_segment, text_key
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> Objects:
+    return Objects(f"file://{tmp_path}/made/by/us", roots=["s3://bucket/public"])
+
+
+async def read(objects: Objects, reference: ObjectReference) -> bytes:
+    return b"".join([chunk async for chunk in objects.open(reference)])
+
+
+async def test_a_put_object_is_read_back_with_its_size_and_hash(
+    objects: Objects,
+) -> None:
+    reference = await objects.put("texts/t/a", b"hello")
+
+    assert (
+        ObjectReference("texts/t/a", 5, hashlib.sha256(b"hello").digest()) == reference
+    )
+    assert await read(objects, reference) == b"hello"
+    assert await objects.get(reference, 5) == b"hello"
+
+
+async def test_a_stream_of_many_parts_is_one_object(objects: Objects) -> None:
+    pieces = [bytes([n]) * 1_500_000 for n in range(8)]
+
+    async def stream() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    reference = await objects.put("texts/t/large", stream())
+
+    assert reference.size == 12_000_000
+    assert reference.sha256 == hashlib.sha256(b"".join(pieces)).digest()
+    assert await read(objects, reference) == b"".join(pieces)
+
+
+async def test_a_failing_stream_leaves_no_object(objects: Objects) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"x" * 6_000_000
+        raise ValueError("broken off")
+
+    with pytest.raises(ValueError, match="broken off"):
+        await objects.put("texts/t/broken", stream())
+
+    with pytest.raises(DocumentFailure) as failure:
+        await read(objects, ObjectReference("texts/t/broken"))
+    assert failure.value.code == "object_not_found"
+
+
+async def test_an_object_that_changed_is_refused(objects: Objects) -> None:
+    reference = await objects.put("uploads/t/a", b"one")
+    await objects.put("uploads/t/a", b"two")
+
+    with pytest.raises(DocumentFailure) as failure:
+        await read(objects, reference)
+    assert failure.value.code == "object_changed"
+
+
+async def test_get_stops_at_its_limit(objects: Objects) -> None:
+    reference = await objects.put("uploads/t/a", b"x" * 100)
+
+    with pytest.raises(DocumentFailure) as failure:
+        await objects.get(reference, 99)
+    assert failure.value.code == "object_too_large"
+
+
+async def test_deleting_twice_is_no_error(objects: Objects) -> None:
+    await objects.put("uploads/t/a", b"x")
+
+    await objects.delete("uploads/t/a")
+    await objects.delete("uploads/t/a")
+
+    with pytest.raises(DocumentFailure):
+        await objects.get(ObjectReference("uploads/t/a"), 10)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "/abs", "a//b", "a/../b", "..", "./a", "a\\b", "a\0b", "a\nb", "x" * 1025],
+)
+async def test_keys_that_could_mean_another_place_are_refused(
+    objects: Objects, key: str
+) -> None:
+    for use in (objects.put(key, b"x"), objects.get(ObjectReference(key), 10)):
+        with pytest.raises(DocumentFailure) as failure:
+            await use
+        assert failure.value.code == "invalid_reference"
+
+
+@pytest.mark.parametrize(
+    ("uri", "code"),
+    [
+        ("uploads/mine/x", None),
+        ("s3://bucket/public/x", None),
+        ("uploads/other/x", "object_forbidden"),
+        ("mine/x", "object_forbidden"),
+        ("s3://bucket/publicity/x", "object_forbidden"),
+        ("s3://bucket/private/x", "object_forbidden"),
+        ("gs://bucket/public/x", "object_forbidden"),
+        ("s3://other/public/x", "object_forbidden"),
+        ("s3://bucket/public/../private/x", "invalid_reference"),
+        ("s3://key:secret@bucket/public/x", "invalid_reference"),
+        ("s3:///public/x", "invalid_reference"),
+        ("file:///etc/passwd", "invalid_reference"),
+    ],
+)
+def test_an_event_may_name_its_tenants_and_allow_listed_objects_only(
+    objects: Objects, uri: str, code: str | None
+) -> None:
+    found = None
+    try:
+        objects.authorise(ObjectReference(uri), tenant="mine")
+    except DocumentFailure as failure:
+        found = failure.code
+
+    assert code == found
+
+
+def test_tenants_never_share_a_segment_or_leave_it() -> None:
+    assert tenant_segment("acme-1") == "acme-1"
+    assert tenant_segment("..").startswith("~")
+    assert tenant_segment("a/b") != tenant_segment("a%2Fb")
+    assert text_key("acme", b"\1").startswith("texts/acme/01")
+
+
+async def test_a_store_that_refuses_is_a_shared_failure(tmp_path: Path) -> None:
+    objects = Objects(f"file://{tmp_path}/store")
+    (tmp_path / "store" / "texts").write_text("a file where a directory belongs")
+
+    with pytest.raises(SharedFailure) as failure:
+        await objects.put("texts/t/a", b"x")
+    assert failure.value.reason == "object_store_unavailable"
+
+
+@pytest.mark.parametrize("url", ["", "/var/lib", "ftp://host/x", "http://host/x"])
+def test_a_url_of_another_kind_is_a_configuration_error(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="HEADRACE_OBJECT_STORE_URL"):
+        Objects(url)
+
+
+def test_a_root_of_another_kind_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="HEADRACE_OBJECT_ROOTS"):
+        Objects(f"file://{tmp_path}", roots=["/etc"])
