@@ -1,0 +1,205 @@
+"""Slices of chunks, to Protobuf and back: the hot path, measured in benchmarks.
+
+Bounds are checked with one comparison where a message keeps them, and looked at more
+closely only where it seems not to.
+"""
+
+from __future__ import annotations
+
+from headrace.messages import (
+    Chunk,
+    ChunkSlice,
+    EmbeddedChunk,
+    EmbeddedSlice,
+    Hole,
+    Manifest,
+)
+from headrace.v1 import chunk_pb2 as pb
+from headrace.wire.bounds import (
+    KIB,
+    MAX_HEADING_BYTES,
+    check_count,
+    check_hash,
+    check_headings,
+    check_length,
+    check_text,
+    clip,
+    invalid,
+    missing,
+    parse,
+    too_large,
+)
+from headrace.wire.documents import document_from, document_to
+
+MAX_SLICE_CHUNKS = 64
+MAX_SLICE_BYTES = 512 * KIB
+"""Of the chunks' texts together."""
+MAX_CHUNK_BYTES = 64 * KIB
+MAX_VECTOR_BYTES = 16 * KIB
+MAX_SECTION_BYTES = 256
+MAX_REASON_BYTES = 64
+
+
+def encode_chunk_slice(value: ChunkSlice) -> bytes:
+    """To the bytes of a record on ``chunks``."""
+    return pb.ChunkSlice(
+        document=document_to(value.document),
+        slice_number=value.slice_number,
+        chunks=[_chunk_to(chunk) for chunk in value.chunks],
+        manifest=_manifest_to(value.manifest),
+    ).SerializeToString()
+
+
+def decode_chunk_slice(data: bytes | None) -> ChunkSlice:
+    """From the bytes of a record on ``chunks``.
+
+    Raises:
+        Unreadable: see ``bounds``.
+    """
+    message = parse(pb.ChunkSlice, data)
+    _check_slice(message)
+    chunks = tuple([_chunk_from(chunk) for chunk in message.chunks])
+    _check_texts(chunks)
+    return ChunkSlice(
+        document_from(message.document),
+        message.slice_number,
+        chunks,
+        _manifest_from(message.manifest) if message.HasField("manifest") else None,
+    )
+
+
+def encode_embedded_slice(value: EmbeddedSlice) -> bytes:
+    """To the bytes of a record on ``vectors``."""
+    return pb.EmbeddedSlice(
+        document=document_to(value.document),
+        slice_number=value.slice_number,
+        chunks=[_embedded_to(chunk) for chunk in value.chunks],
+        manifest=_manifest_to(value.manifest),
+    ).SerializeToString()
+
+
+def decode_embedded_slice(data: bytes | None) -> EmbeddedSlice:
+    """From the bytes of a record on ``vectors``.
+
+    Raises:
+        Unreadable: see ``bounds``.
+    """
+    message = parse(pb.EmbeddedSlice, data)
+    _check_slice(message)
+    chunks = tuple([_embedded_from(chunk) for chunk in message.chunks])
+    _check_texts([embedded.chunk for embedded in chunks])
+    return EmbeddedSlice(
+        document_from(message.document),
+        message.slice_number,
+        chunks,
+        _manifest_from(message.manifest) if message.HasField("manifest") else None,
+    )
+
+
+def _chunk_to(chunk: Chunk) -> pb.Chunk:
+    return pb.Chunk(
+        number=chunk.number,
+        text=chunk.text,
+        token_count=chunk.token_count,
+        start=chunk.start,
+        end=chunk.end,
+        page=chunk.page,
+        heading_path=chunk.heading_path,
+        section=chunk.section,
+    )
+
+
+def _chunk_from(message: pb.Chunk) -> Chunk:
+    text = message.text
+    number = message.number
+    token_count = message.token_count
+    start = message.start
+    end = message.end
+    page = message.page
+    path = tuple(message.heading_path)
+    section = message.section
+    if number < 0 or token_count < 0 or start < 0 or page < 0:
+        check_count(number, "chunk.number")
+        check_count(token_count, "chunk.token_count")
+        check_count(start, "chunk.start")
+        check_count(page, "chunk.page")
+    if end < start:
+        raise invalid("chunk.end", f"at or after its start, {start}; it is {end}")
+    if not text or text.isspace():
+        raise invalid("chunk.text", "more than white space")
+    check_text(text, MAX_CHUNK_BYTES, "chunk.text")
+    if path and sum(map(len, path)) * 4 + len(path) * 16 > MAX_HEADING_BYTES:
+        check_headings(path)
+    if section:
+        check_text(section, MAX_SECTION_BYTES, "chunk.section")
+    return Chunk(number, text, token_count, start, end, page, path, section)
+
+
+def _embedded_to(embedded: EmbeddedChunk) -> pb.EmbeddedChunk:
+    hole = embedded.hole
+    if hole is None:
+        return pb.EmbeddedChunk(chunk=_chunk_to(embedded.chunk), vector=embedded.vector)
+    return pb.EmbeddedChunk(
+        chunk=_chunk_to(embedded.chunk),
+        hole=pb.Hole(
+            reason=clip(hole.reason, MAX_REASON_BYTES),
+            detail=clip(hole.detail, KIB),
+            attempts=hole.attempts,
+        ),
+    )
+
+
+def _embedded_from(message: pb.EmbeddedChunk) -> EmbeddedChunk:
+    result = message.WhichOneof("result")
+    chunk = _chunk_from(message.chunk)
+    if result == "vector":
+        vector = message.vector
+        size = len(vector)
+        if not size or size % 4:
+            raise invalid("vector", "4 bytes a dimension, of at least one dimension")
+        if size > MAX_VECTOR_BYTES:
+            raise too_large(
+                "vector", size, MAX_VECTOR_BYTES, advice="Use fewer dimensions."
+            )
+        return EmbeddedChunk(chunk, vector)
+    if result is None:
+        raise missing("vector and no hole")
+    hole = message.hole
+    if not hole.reason:
+        raise missing("hole.reason")
+    check_text(hole.reason, MAX_REASON_BYTES, "hole.reason")
+    check_text(hole.detail, KIB, "hole.detail")
+    check_count(hole.attempts, "hole.attempts")
+    return EmbeddedChunk(chunk, None, Hole(hole.reason, hole.detail, hole.attempts))
+
+
+def _manifest_to(manifest: Manifest | None) -> pb.Manifest | None:
+    if manifest is None:
+        return None
+    return pb.Manifest(chunk_count=manifest.chunk_count, hash=manifest.hash)
+
+
+def _manifest_from(message: pb.Manifest) -> Manifest:
+    check_count(message.chunk_count, "manifest.chunk_count")
+    check_hash(message.hash, "manifest.hash")
+    return Manifest(message.chunk_count, message.hash)
+
+
+def _check_slice(message: pb.ChunkSlice | pb.EmbeddedSlice) -> None:
+    if not message.HasField("document"):
+        raise missing("document")
+    check_count(message.slice_number, "slice_number")
+    check_length(message.chunks, MAX_SLICE_CHUNKS, "chunks")
+
+
+def _check_texts(chunks: tuple[Chunk, ...] | list[Chunk]) -> None:
+    if sum([len(chunk.text) for chunk in chunks]) * 4 <= MAX_SLICE_BYTES:
+        return
+    size = sum([len(chunk.text.encode()) for chunk in chunks])
+    if size > MAX_SLICE_BYTES:
+        raise too_large(
+            "the texts of the slice together",
+            size,
+            MAX_SLICE_BYTES,
+            advice="Find the program that wrote it; the chunker keeps this bound.",
+        )
