@@ -30,6 +30,9 @@ class Accepted:
     source_version: int | None
     content_hash: bytes
     revision: int
+    floor: Arrival | None = None
+    """Arrival of the newest event without a source version: such an event ends
+    whatever arrived before it, whichever versions are accepted later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +98,19 @@ class Verdict(StrEnum):
     UNCHANGED = "unchanged"
     """Nothing to do but to advance arrival and source version; final."""
     SUPERSEDED = "superseded"
-    """Something newer was accepted; final."""
+    """Something newer was accepted; final. Write ``Decision.accepted`` if there is."""
     VERSION_CONFLICT = "version_conflict"
     """Same source version, other content; a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict and, for NEW, REDELIVERY and UNCHANGED, the accepted fields."""
+    """A verdict and the accepted fields.
+
+    For NEW, REDELIVERY and UNCHANGED they are this event's. For SUPERSEDED they are
+    those of the last event with its floor raised, to be written like UNCHANGED's, and
+    ``None`` where there is nothing to write.
+    """
 
     verdict: Verdict
     accepted: Accepted | None = None
@@ -111,37 +119,54 @@ class Decision:
 def decide(candidate: Candidate, record: StateRecord | None) -> Decision:
     """Acceptance: the rules of docs/semantics.md, in their order."""
     if record is None:
-        return Decision(Verdict.NEW, _accept(candidate, last_revision=0))
+        return Decision(Verdict.NEW, _accept(candidate, last=None))
     last = record.accepted
-    same_arrival = candidate.arrival == last.arrival
-    if same_arrival and candidate.content_hash == last.content_hash:
+    if _same_event(candidate, last) and candidate.content_hash == last.content_hash:
         return Decision(Verdict.REDELIVERY, last)
     if _older(candidate, last):
-        return Decision(Verdict.SUPERSEDED)
-    if (
-        not same_arrival
-        and candidate.source_version is not None
-        and candidate.source_version == last.source_version
-        and candidate.content_hash != last.content_hash
-    ):
-        if not last.content_hash:
-            return Decision(Verdict.SUPERSEDED)
-        if not candidate.deletes:
-            return Decision(Verdict.VERSION_CONFLICT)
+        return Decision(Verdict.SUPERSEDED, _raised_floor(candidate, last))
+    if _conflicts(candidate, last):
+        return Decision(Verdict.VERSION_CONFLICT)
+    accepted = _accept(candidate, last=last)
     if _unchanged(candidate, record):
-        accepted = replace(
-            last,
-            arrival=candidate.arrival,
-            source_version=candidate.source_version,
-        )
+        accepted = replace(accepted, revision=last.revision)
         return Decision(Verdict.UNCHANGED, accepted)
-    return Decision(Verdict.NEW, _accept(candidate, last_revision=last.revision))
+    return Decision(Verdict.NEW, accepted)
+
+
+def _same_event(candidate: Candidate, last: Accepted) -> bool:
+    """Whether this is the last event again; its bytes may have changed since."""
+    return candidate.arrival == last.arrival
 
 
 def _older(candidate: Candidate, last: Accepted) -> bool:
-    if candidate.source_version is not None and last.source_version is not None:
+    if last.floor is not None and candidate.arrival.before(last.floor):
+        return True
+    if candidate.source_version is None or last.source_version is None:
+        return candidate.arrival.before(last.arrival)
+    if candidate.source_version != last.source_version:
         return candidate.source_version < last.source_version
-    return candidate.arrival.before(last.arrival)
+    if candidate.content_hash == last.content_hash:
+        # The same thing sent twice: the later arrival stands for both.
+        return candidate.arrival.before(last.arrival)
+    # A delete wins over an upsert of its version, whichever comes first.
+    return not last.content_hash
+
+
+def _conflicts(candidate: Candidate, last: Accepted) -> bool:
+    """Whether two contents claim one version.
+
+    A delete contradicts no content. Neither does an event that is delivered again
+    with other bytes, since what its URL answers may have changed: there is nothing
+    that its producer could put right.
+    """
+    return (
+        candidate.source_version is not None
+        and candidate.source_version == last.source_version
+        and candidate.content_hash != last.content_hash
+        and not candidate.deletes
+        and not _same_event(candidate, last)
+    )
 
 
 def _unchanged(candidate: Candidate, record: StateRecord) -> bool:
@@ -155,10 +180,24 @@ def _unchanged(candidate: Candidate, record: StateRecord) -> bool:
     )
 
 
-def _accept(candidate: Candidate, *, last_revision: int) -> Accepted:
+def _accept(candidate: Candidate, *, last: Accepted | None) -> Accepted:
+    floor = last.floor if last else None
+    if candidate.source_version is None:
+        floor = candidate.arrival
     return Accepted(
         arrival=candidate.arrival,
         source_version=candidate.source_version,
         content_hash=candidate.content_hash,
-        revision=max(last_revision + 1, candidate.arrival.append_time_ms),
+        revision=max(
+            last.revision + 1 if last else 1, candidate.arrival.append_time_ms
+        ),
+        floor=floor,
     )
+
+
+def _raised_floor(candidate: Candidate, last: Accepted) -> Accepted | None:
+    if candidate.source_version is not None or last.source_version is None:
+        return None  # no such event, or the last event is a later one itself
+    if last.floor is not None and not last.floor.before(candidate.arrival):
+        return None
+    return replace(last, floor=candidate.arrival)
