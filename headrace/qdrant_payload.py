@@ -146,6 +146,7 @@ def accepted_fields(
         "accepted_source_version": accepted.source_version,
         "accepted_hash": accepted.content_hash.hex(),
         "accepted_revision": accepted.revision,
+        "accepted_floor": str(accepted.floor) if accepted.floor else None,
     }
     if deletes:
         fields["deleted_revision"] = accepted.revision
@@ -186,6 +187,7 @@ def state_of(collection: str, payload: Mapping[str, Any]) -> StateRecord:
             source_version=payload["accepted_source_version"],
             content_hash=bytes.fromhex(payload["accepted_hash"]),
             revision=payload["accepted_revision"],
+            floor=_arrival(payload["accepted_floor"]),
         ),
         visible=Visible(
             revision=payload["visible_revision"],
@@ -197,6 +199,10 @@ def state_of(collection: str, payload: Mapping[str, Any]) -> StateRecord:
         deleted_revision=payload["deleted_revision"],
         name=payload["name"],
     )
+
+
+def _arrival(text: str | None) -> Arrival | None:
+    return None if text is None else Arrival.parse(text)
 
 
 def spec_fields(spec: CollectionSpec) -> dict[str, Any]:
