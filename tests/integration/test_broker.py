@@ -11,8 +11,9 @@ import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from headrace_local.broker import Broker, BrokerFailed
+from headrace_local.broker import Broker
 from headrace_local.kafka_jars import JarsUnavailable, class_path, locked_jars
+from headrace_local.parts import PartFailed
 
 from tests.support.eventually import eventually
 
@@ -95,7 +96,7 @@ async def test_a_wrong_setting_is_reported_with_what_kafka_said(tmp_path: Path) 
     (tmp_path / "log" / "meta.properties").write_text("version=1\nnode.id=99\n")
 
     with pytest.raises(
-        BrokerFailed, match=r"ended at once[\s\S]*cluster\.id was not found"
+        PartFailed, match=r"ended at once[\s\S]*cluster\.id was not found"
     ):
         await Broker(data_dir=tmp_path).start()
 

@@ -29,6 +29,7 @@ from headrace_local.kafka_jars import (
     class_path,
     lock_digest,
 )
+from headrace_local.parts import PartFailed
 from headrace_local.processes import ManagedProcess, free_port
 
 HOST = "127.0.0.1"
@@ -87,10 +88,6 @@ PROPERTIES = {
 }
 
 
-class BrokerFailed(Exception):
-    """The broker did not start; the message holds the end of its log."""
-
-
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a running broker listens."""
@@ -107,8 +104,11 @@ class Endpoint:
 class Broker:
     """One broker process over one data directory.
 
-    ``start`` returns once clients can work with it; ``stop`` once it is gone.
+    ``start`` returns once clients can work with it; ``stop`` once it is gone. Started
+    again, it keeps its address, since clients hold on to it.
     """
+
+    name = "broker"
 
     def __init__(
         self,
@@ -143,20 +143,26 @@ class Broker:
         """Start the broker and wait until it answers.
 
         Raises:
-            JarsUnavailable: Kafka is not in the cache and cannot be fetched.
-            BrokerFailed: it ended at once or does not answer.
+            PartFailed: Kafka cannot be fetched, ended at once or does not answer.
         """
-        jars = await asyncio.to_thread(class_path, cache_dir())
+        try:
+            jars = await asyncio.to_thread(class_path, cache_dir())
+        except JarsUnavailable as error:
+            raise PartFailed(str(error)) from error
+        if self._endpoint is not None:
+            await self._start(jars, self._endpoint)
+            return
         for attempt in range(1, PORT_TRIES + 1):
             taken = self._port or free_port()
-            self._endpoint = Endpoint(taken, free_port(besides=taken))
+            endpoint = Endpoint(taken, free_port(besides=taken))
             try:
-                await self._start(jars, self._endpoint)
-            except BrokerFailed:
+                await self._start(jars, endpoint)
+            except PartFailed:
                 # Another program may have taken a port between our look and its use.
                 if self._port or attempt == PORT_TRIES or not self._port_was_taken():
                     raise
             else:
+                self._endpoint = endpoint
                 return
 
     async def _start(self, jars: list[Path], endpoint: Endpoint) -> None:
@@ -202,7 +208,7 @@ class Broker:
             stdin=subprocess.DEVNULL,
         )
         if done.returncode != 0:
-            raise BrokerFailed(
+            raise PartFailed(
                 f"Kafka could not format {self._data_dir}: {done.stdout}{done.stderr}"
             )
 
@@ -211,7 +217,7 @@ class Broker:
             async with asyncio.timeout(START_S):
                 while True:
                     if self.process.exit_code is not None:
-                        raise BrokerFailed(
+                        raise PartFailed(
                             f"Kafka ended at once (exit code {self.process.exit_code})."
                             f" The end of its log {self._log_file}:\n"
                             f"{self.process.log_tail()}"
@@ -220,7 +226,7 @@ class Broker:
                         return
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            raise BrokerFailed(
+            raise PartFailed(
                 f"Kafka does not answer after {START_S:.0f} s. The end of its log "
                 f"{self._log_file}:\n{self.process.log_tail()}"
             ) from None
@@ -326,7 +332,7 @@ def main() -> None:
                 )
             )
         )
-    except (BrokerFailed, JarsUnavailable) as error:
+    except PartFailed as error:
         sys.exit(f"headrace: {error}")
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from headrace_local.broker import Broker, BrokerFailed, start_up_cache
-from headrace_local.kafka_jars import JarsUnavailable
+from headrace_local.broker import Broker, start_up_cache
+from headrace_local.parts import PartFailed
 
 RECORD_S = 120.0
 TOPIC = "prepare"
@@ -25,8 +25,7 @@ async def prepare() -> Path:
     """Fetch and record what is missing; the path of the start-up cache.
 
     Raises:
-        JarsUnavailable: Kafka cannot be fetched.
-        BrokerFailed: it does not start.
+        PartFailed: Kafka cannot be fetched or does not start.
     """
     archive = start_up_cache()
     if archive.exists():
@@ -88,7 +87,7 @@ def main() -> None:
     """Prepare this machine."""
     try:
         asyncio.run(prepare())
-    except (BrokerFailed, JarsUnavailable) as error:
+    except PartFailed as error:
         sys.exit(f"headrace: {error}")
 
 

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -29,7 +29,7 @@ class ManagedProcess:
         command: Sequence[str],
         *,
         log_file: Path,
-        environment: Mapping[str, str] | None = None,
+        environment: Callable[[], Mapping[str, str]] | None = None,
     ) -> None:
         self.name = name
         self.log_file = log_file
@@ -61,7 +61,7 @@ class ManagedProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=None if self._environment is None else dict(self._environment),
+                env=None if self._environment is None else self._environment(),
                 start_new_session=True,
             )
 
@@ -85,15 +85,17 @@ class ManagedProcess:
             os.killpg(self.pid, signal.SIGKILL)
         return await self.wait()
 
-    def sample(self) -> None:
-        """Note how much memory it uses now."""
+    def sample(self) -> int:
+        """Memory it uses now with its children, in bytes; noted in ``peak_memory``."""
         if self.exit_code is not None or self._process is None:
-            return
+            return 0
+        used = 0
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self.pid)
             family = [process, *process.children(recursive=True)]
             used = sum(_resident(member) for member in family)
-            self.peak_memory = max(self.peak_memory, used)
+        self.peak_memory = max(self.peak_memory, used)
+        return used
 
     def log_tail(self) -> str:
         """The end of its log."""
