@@ -95,6 +95,7 @@ def output_headers(
     """
     noun = _noun(record.topic)
     message = "" if noun is None else _MESSAGES.get(noun, "")
+    subject = document.key.record_key
     headers = [
         (CONTENT_TYPE, content_type(message)),
         (TRACEPARENT, traceparent_of(record)),
@@ -104,11 +105,8 @@ def output_headers(
         ("ce_specversion", b"1.0"),
         ("ce_type", f"io.headrace.v1.{message or 'Message'}".encode()),
         ("ce_source", b"/headrace"),
-        ("ce_subject", document.key.record_key),
-        (
-            "ce_id",
-            b"%s/%d/%d" % (document.key.record_key, document.revision, slice_number),
-        ),
+        ("ce_subject", subject),
+        ("ce_id", b"%s/%d/%d" % (subject, document.revision, slice_number)),
     ]
     if (state := record.header(TRACESTATE)) is not None:
         headers.append((TRACESTATE, state))

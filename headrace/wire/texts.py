@@ -28,6 +28,7 @@ from headrace.wire.documents import (
     object_from,
     object_to,
 )
+from headrace.wire.varints import encode_varint
 
 MAX_INLINE_BYTES = 512 * KIB
 MAX_PART_TEXT_BYTES = 256 * KIB
@@ -109,7 +110,7 @@ def encode_text_part(part: TextPart) -> bytes:
             f"a part of {len(body):,} bytes; {MAX_PART_BYTES:,} is the most: "
             "cut the text so that fewer segments start in one part"
         )
-    return _varint(len(body)) + body
+    return encode_varint(len(body)) + body
 
 
 def write_text_parts(parts: Iterable[TextPart]) -> Iterator[bytes]:
@@ -206,15 +207,6 @@ def _segment_from(message: pb.Segment) -> Segment:
         message.language,
         message.has_header,
     )
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 def _read_varint(buffer: bytearray, position: int) -> tuple[int, int]:

@@ -301,3 +301,13 @@ def test_fields_of_a_newer_contract_are_ignored() -> None:
         wire.decode_chunk_slice(wire.encode_chunk_slice(SLICE) + field_99_varint_1)
         == SLICE
     )
+
+
+@given(value=strategies.EMBEDDED_SLICES)
+def test_joined_slices_are_what_the_library_itself_would_write(
+    value: EmbeddedSlice,
+) -> None:
+    data = wire.encode_embedded_slice(value)
+    message = chunk_pb2.EmbeddedSlice.FromString(data)
+
+    assert len(message.SerializeToString()) == len(data)
