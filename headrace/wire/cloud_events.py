@@ -106,11 +106,11 @@ def draft_from_cloud_event(
             advice="Use one of them.",
         )
     if draft is None:
-        # Bytes that are no event are the document, and nothing is never a document.
-        draft = Draft(
-            inline=data or None if isinstance(data, bytes) else None,
-            metadata=Metadata(media_type=content_type),
-        )
+        draft = Draft()
+        # Bytes that are no event are the document; no bytes are no empty document.
+        if isinstance(data, bytes) and data:
+            draft.inline = data
+            draft.metadata = Metadata(media_type=content_type)
     if operation and draft.operation and operation is not draft.operation:
         raise Unreadable(
             "conflicting_operation",
