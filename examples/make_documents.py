@@ -47,8 +47,8 @@ TALES = [
     (
         "The cat who counted sacks",
         (
-            "<p>Every evening the grey cat Griselda sat on the scales and purred once for "
-            "each sack that the carter had forgotten to pay for.</p>"
+            "<p>Every evening the grey cat Griselda sat on the scales and purred once "
+            "for each sack that the carter had forgotten to pay for.</p>"
         ),
     ),
     (
@@ -126,8 +126,8 @@ def slides() -> bytes:
         (
             "Stop three: the sack loft",
             (
-                "Let the children pull the hoist. The knot is a bowline on a bight; the "
-                "millers called it the sleeping swan."
+                "Let the children pull the hoist. The knot is a bowline on a bight; "
+                "the millers called it the sleeping swan."
             ),
         ),
         ("Goodbye", "Everybody gets a warm roll with caraway from the bakehouse."),

@@ -1,0 +1,32 @@
+# Each target is a script that can be run by itself as well.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check test lock clean
+
+SOURCES := $(wildcard pyproject.toml */pyproject.toml services/*/pyproject.toml)
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/.user ## Put everything into .venv; .venv/bin/headrace is the command
+
+.venv/.user: requirements/build.txt requirements/all.txt $(SOURCES) scripts/setup
+	scripts/setup user
+
+.venv/.dev: requirements/build.txt requirements/dev.txt $(SOURCES) scripts/setup
+	scripts/setup dev
+
+demo: .venv/.user ## Index the documents in examples/documents and search them
+	scripts/demo
+
+check: .venv/.dev ## Form, lint, types, import layers, contract
+	scripts/check
+
+test: .venv/.dev ## All tests, on a real Kafka broker where it matters
+	scripts/test
+
+lock: .venv/.dev ## Resolve the requirements again (make lock UPGRADE=--upgrade)
+	requirements/compile $(UPGRADE)
+	.venv/bin/python -m headrace_local.kafka_jars --lock
+
+clean: ## Remove what the demo and the tools left behind
+	rm -rf demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
