@@ -1,0 +1,223 @@
+"""The indexer's work on one record: decode, write with others, tell the end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from headrace.batching import Batcher
+from headrace.clock import Clock
+from headrace.errors import DocumentFailure, Unreadable
+from headrace.fingerprint import split
+from headrace.handler import Delivery, StatusReporter
+from headrace.messages import (
+    EmbeddedSlice,
+    Operation,
+    Stage,
+    State,
+    StatusError,
+    StatusEvent,
+)
+from headrace.metrics import Metrics
+from headrace.store import Store
+from headrace.wire import decode_embedded_slice
+from headrace_indexer.batch import BatchWriter
+from headrace_indexer.completeness import StoredChunks
+from headrace_indexer.plan import Outcome
+
+
+class BatchLimits(Protocol):
+    """How slices are put together; ``IndexerSettings`` has the defaults."""
+
+    @property
+    def batch_chunks(self) -> int:
+        """Chunks of a batch at most, but for a single slice."""
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes of vectors and texts of a batch at most, but for a single slice."""
+
+    @property
+    def batch_wait_s(self) -> float:
+        """How long the first slice of a batch waits for others."""
+
+    @property
+    def store_calls(self) -> int:
+        """Batches out at the same time."""
+
+
+class IndexerHandler:
+    """``headrace.handler.Handler``; ends the sweep and the store in ``close``."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        writer: BatchWriter,
+        stored: StoredChunks,
+        sweeping: asyncio.Task[None],
+        status: StatusReporter,
+        metrics: Metrics,
+        clock: Clock,
+        limits: BatchLimits,
+        dimensions: int,
+        model_part: str,
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._stored = stored
+        self._status = status
+        self._metrics = metrics
+        self._clock = clock
+        self._dimensions = dimensions
+        self._model_part = model_part
+        self._batcher: Batcher[EmbeddedSlice, Outcome | Exception] = Batcher(
+            self._flush,
+            max_items=limits.batch_chunks,
+            max_bytes=limits.batch_bytes,
+            max_wait_s=limits.batch_wait_s,
+            concurrency=limits.store_calls,
+            size_of=_size_of,
+            # A slice without chunks costs its calls all the same.
+            count_of=lambda item: max(1, len(item.chunks)),
+        )
+        self._sweeping = sweeping
+
+    async def handle(self, delivery: Delivery) -> None:
+        """Write the record's slice; report, where its document has reached an end."""
+        started_ms = self._clock.now_ms()
+        started = self._clock.monotonic()
+        item = decode_embedded_slice(delivery.record.value)
+        self._check(item)
+        outcome = await self._batcher.submit(item)
+        if isinstance(outcome, Exception):
+            raise outcome
+        holes = sum(each.hole is not None for each in item.chunks)
+        self._metrics.chunks("hole").inc(holes)
+        self._metrics.chunks("vector").inc(len(item.chunks) - holes)
+        if outcome.state is None:
+            return
+        document, counted = item.document, outcome.counted
+        await self._status.report(
+            StatusEvent(
+                key=document.key,
+                revision=document.revision,
+                arrival=document.arrival,
+                stage=Stage.INDEXER,
+                state=outcome.state,
+                error=_error(outcome),
+                attempts=delivery.attempt,
+                chunks=counted.chunks if counted else 0,
+                failed_chunks=counted.failed if counted else 0,
+                waiting_ms=max(0, started_ms - delivery.record.timestamp_ms),
+                working_ms=round((self._clock.monotonic() - started) * 1000),
+                at_ms=self._clock.now_ms(),
+                metadata=document.metadata,
+                lane=document.lane,
+            )
+        )
+
+    def assigned(self, share: float) -> None:  # noqa: ARG002  the port's
+        """Forget what was stored: other owners may have written since."""
+        self._stored.forget_all()
+
+    def ready(self) -> str | None:
+        """Ready always; what keeps the store from working pauses the loop."""
+        return None
+
+    async def close(self) -> None:
+        """Stop the sweep and what is being written, then let go of the store."""
+        self._sweeping.cancel()
+        await asyncio.wait([self._sweeping])
+        await self._batcher.close()
+        await self._store.close()
+
+    async def _flush(self, items: list[EmbeddedSlice]) -> list[Outcome | Exception]:
+        """Write a batch, collection by collection; one's failure is not another's."""
+        started = self._clock.monotonic()
+        results: list[Outcome | Exception | None] = [None] * len(items)
+        collections: dict[str, list[int]] = {}
+        for position, item in enumerate(items):
+            collection = item.document.key.collection
+            collections.setdefault(collection, []).append(position)
+        for collection, positions in collections.items():
+            slices = [items[position] for position in positions]
+            outcomes: list[Outcome | Exception]
+            try:
+                outcomes = await self._writer.write(collection, slices)
+            except Exception as error:  # noqa: BLE001  raised by each record's handle
+                outcomes = [error] * len(slices)
+            for position, outcome in zip(positions, outcomes, strict=True):
+                results[position] = outcome
+        self._metrics.batch_items.observe(len(items))
+        self._metrics.batch_bytes.observe(sum(map(_size_of, items)))
+        self._metrics.batch_seconds.observe(self._clock.monotonic() - started)
+        return [result for result in results if result is not None]
+
+    def _check(self, item: EmbeddedSlice) -> None:
+        """Refuse what must never reach the store.
+
+        Raises:
+            Unreadable: the slice contradicts itself.
+            DocumentFailure: its vectors are not those of the configured model.
+        """
+        if item.document.operation is Operation.DELETE:
+            if item.chunks or item.manifest:
+                raise _invalid("a delete has neither chunks nor a manifest")
+            return
+        numbers = {each.chunk.number for each in item.chunks}
+        if len(numbers) < len(item.chunks):
+            raise _invalid("two chunks of the slice have the same number")
+        count = item.manifest.chunk_count if item.manifest else None
+        if count is not None and numbers and max(numbers) >= count:
+            raise _invalid(f"chunk {max(numbers)} of a document of {count} chunks")
+        if split(item.document.fingerprint)[2] != self._model_part:
+            raise DocumentFailure(
+                "needs_reindex",
+                "its vectors were made by a model with other settings than the "
+                "configured ones; vectors of two models cannot be compared",
+                advice="Send the document again, or set the embedding settings back.",
+            )
+        size = 4 * self._dimensions
+        for each in item.chunks:
+            if each.vector is not None and len(each.vector) != size:
+                raise DocumentFailure(
+                    "wrong_dimensions",
+                    f"chunk {each.chunk.number} has {len(each.vector) // 4} "
+                    f"dimensions where {self._dimensions} are configured",
+                    advice="Set HEADRACE_EMBEDDING_DIMENSIONS to the model's.",
+                )
+
+
+def _size_of(item: EmbeddedSlice) -> int:
+    # Characters stand for bytes: the bounds are about megabytes.
+    return sum(
+        len(each.chunk.text) + (len(each.vector) if each.vector else 0)
+        for each in item.chunks
+    )
+
+
+def _invalid(what: str) -> Unreadable:
+    return Unreadable(
+        "invalid_slice",
+        f"the slice contradicts itself: {what}",
+        advice="Find the program that wrote it; only the embedder writes slices.",
+    )
+
+
+def _error(outcome: Outcome) -> StatusError | None:
+    if outcome.state is not State.INDEXED_WITH_ERRORS or outcome.counted is None:
+        return None
+    counted = outcome.counted
+    holes = f"{counted.failed} of {counted.chunks} chunks could not be embedded."
+    shown = (
+        "The others can be found."
+        if outcome.visible
+        else "The earlier revision stays visible."
+    )
+    return StatusError(
+        code="holes_visible" if outcome.visible else "holes_not_visible",
+        message=f"{holes} {shown}",
+        advice="Replay the embedder's dead letters of this document.",
+        retryable=True,
+    )
