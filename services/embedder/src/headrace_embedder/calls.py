@@ -1,0 +1,282 @@
+"""Calls to the provider within all limits, and the judgement whose fault a failure is.
+
+Time waiting (slot, rate) and time in the API are measured apart. The provider's own
+retries are off; whoever calls here decides about another try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from headrace.clock import Clock
+from headrace.errors import SharedFailure
+from headrace.metrics import Metrics
+from headrace.retries import Backoff
+from headrace_embedder.breaker import Breaker, BreakerState
+from headrace_embedder.limits import BatchSize, Rate
+from headrace_embedder.providers import EmbeddingProvider, Rejected, Unclear
+from headrace_embedder.slots import Slots
+
+KNOWN_GOOD_TEXT = "The wheel turns as fast as the water comes."
+"""What a provider that refuses it would refuse anything for."""
+KNOWN_GOOD_TOKENS = 12
+
+_STATE_VALUES = {
+    BreakerState.CLOSED: 0,
+    BreakerState.HALF_OPEN: 1,
+    BreakerState.OPEN: 2,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallLimits:
+    """Of the whole stage, as configured; ``Calls.assigned`` takes a share of them."""
+
+    calls: int
+    requests_per_minute: int
+    tokens_per_minute: int
+    deadline_s: float
+    batch_tokens: int
+    batch_min: int
+    batch_max: int
+
+
+class Calls:
+    """The only way from the embedder to its provider.
+
+    Attributes:
+        slots: whoever calls ``embed`` has taken one.
+        size: how many texts a call may have at the moment.
+    """
+
+    def __init__(
+        self,
+        provider: EmbeddingProvider,
+        *,
+        limits: CallLimits,
+        breaker: Breaker,
+        clock: Clock,
+        metrics: Metrics,
+        backoff: Backoff,
+        random: Callable[[], float],
+    ) -> None:
+        self.slots = Slots(limits.calls)
+        self.size = BatchSize(
+            minimum=min(limits.batch_min, provider.max_texts),
+            maximum=min(limits.batch_max, provider.max_texts),
+        )
+        self._provider = provider
+        self._limits = limits
+        self._breaker = breaker
+        self._clock = clock
+        self._metrics = metrics
+        self._backoff = backoff
+        self._random = random
+        now = clock.monotonic()
+        self._requests = Rate(limits.requests_per_minute, now=now)
+        self._tokens = Rate(limits.tokens_per_minute, now=now)
+        self._call = 0
+        self._answered = 0
+        """Number of the newest call that was answered well."""
+        self._throttled = 0
+        self._check: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger(__name__)
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of one call: the provider's bound, and what the rate lets by."""
+        bound = min(self._provider.max_tokens, self._limits.batch_tokens)
+        burst = self._tokens.burst
+        return bound if burst is None else min(bound, max(int(burst), 1))
+
+    @property
+    def blocked(self) -> str | None:
+        """Why no call will succeed before somebody acts, if so."""
+        reason = self._breaker.reason
+        people = {"provider_quota", "provider_auth", "provider_misconfigured"}
+        return reason if reason in people else None
+
+    def assigned(self, share: float) -> None:
+        """Take this share of the stage's limits; always at least one call."""
+        now = self._clock.monotonic()
+        self.slots.resize(max(int(self._limits.calls * share), 1))
+        self._requests.scale(share, now=now)
+        self._tokens.scale(share, now=now)
+
+    async def embed(self, texts: Sequence[str], *, tokens: int) -> list[bytes]:
+        """One call. Takes over the caller's slot and gives it back at the end.
+
+        Raises:
+            SharedFailure, Rejected, Unclear: as ``EmbeddingProvider.embed``; also
+                ``SharedFailure`` while calls are paused.
+        """
+        began = self._clock.monotonic()
+        try:
+            await self._wait_for_rate(tokens)
+            waited = self._clock.monotonic() - began
+            self._metrics.provider_wait_seconds.observe(waited)
+            self._raise_if_paused()
+            return await self._ask(texts, waited=waited)
+        finally:
+            self.slots.release()
+
+    async def admit(self) -> None:
+        """Return once calls may go out; the first one after a pause is a small check.
+
+        Raises:
+            SharedFailure: calls are paused; ``retry_after`` says for how long.
+        """
+        while self._breaker.state is not BreakerState.CLOSED:
+            if self._check is None or self._check.done():
+                if not self._breaker.start_probe(now=self._clock.monotonic()):
+                    raise self._paused()
+                self._note_state()
+                self._check = asyncio.create_task(self._checked())
+            await asyncio.wait({self._check})
+
+    async def others_succeed(self, *, since: int, failures: int) -> None:
+        """Return once the provider has answered a call that began after ``since``.
+
+        Where no other call has shown it, a text that is known to be good is sent. A
+        failure that is followed by this is the fault of what was in its call.
+
+        Args:
+            since: number of the call that failed.
+            failures: how often, for the wait before the first look; 0 looks at once.
+
+        Raises:
+            SharedFailure: it answered none: calls are paused now.
+        """
+        while True:
+            self._raise_if_paused()
+            if failures:
+                await self._clock.sleep(
+                    self._backoff.wait_s(failures, random=self._random)
+                )
+            if self._answered > since:
+                return
+            self._raise_if_paused()
+            if self._check is None or self._check.done():
+                self._check = asyncio.create_task(self._checked())
+            await asyncio.wait({self._check})
+            if self._answered > since:
+                return
+            failures += 1
+
+    async def close(self) -> None:
+        """Cancel the check, if one runs, and wait for its end."""
+        if self._check is not None:
+            self._check.cancel()
+            await asyncio.wait({self._check})
+
+    async def _checked(self) -> None:
+        """Send the text that is known to be good; the breaker learns the outcome."""
+        await self.slots.acquire()
+        try:
+            await self._wait_for_rate(KNOWN_GOOD_TOKENS)
+            await self._ask([KNOWN_GOOD_TEXT], waited=0)
+        except Rejected as error:
+            self._hold("provider_misconfigured", error.message, seconds=60.0)
+        except (SharedFailure, Unclear):
+            pass  # _ask has told the breaker
+        finally:
+            self._breaker.abandon_probe()
+            self.slots.release()
+            self._note_state()
+
+    async def _ask(self, texts: Sequence[str], *, waited: float) -> list[bytes]:
+        self._call += 1
+        call = self._call
+        began = self._clock.monotonic()
+        outcome = "cancelled"
+        self._metrics.provider_calls.inc()
+        try:
+            vectors = await self._provide(texts)
+        except SharedFailure as error:
+            outcome = error.reason
+            self._throttled += 1
+            self._hold(error.reason, str(error), seconds=self._pause_s(error))
+            raise self._paused() from error
+        except Rejected as error:
+            outcome, error.call = error.reason, call
+            raise
+        except Unclear as error:
+            now = self._clock.monotonic()
+            outcome, error.call, error.api_seconds = error.reason, call, now - began
+            self._breaker.failed(now=now, reason="provider_unavailable")
+            self._size_learns(began, texts)
+            raise
+        else:
+            outcome = "answered"
+            self._throttled = 0
+            self._answered = max(self._answered, call)
+            self._breaker.succeeded()
+            self._size_learns(began, texts)
+            return vectors
+        finally:
+            seconds = self._clock.monotonic() - began
+            self._metrics.provider_calls.dec()
+            self._metrics.provider_requests(outcome).inc()
+            self._metrics.provider_api_seconds.observe(seconds)
+            self._note_state()
+            level = "debug" if outcome == "answered" else "warning"
+            getattr(self._log, level)(
+                "provider_called",
+                outcome=outcome,
+                texts=len(texts),
+                waiting_seconds=round(waited, 3),
+                api_seconds=round(seconds, 3),
+            )
+
+    async def _provide(self, texts: Sequence[str]) -> list[bytes]:
+        try:
+            return await self._provider.embed(texts, deadline=self._limits.deadline_s)
+        except (SharedFailure, Rejected, Unclear):
+            raise
+        except Exception as error:
+            # A text may have brought it out; the same text again will tell.
+            self._log.exception("provider_broke")
+            raise Unclear("internal_error", type(error).__name__) from error
+
+    def _size_learns(self, began: float, texts: Sequence[str]) -> None:
+        self.size.took(self._clock.monotonic() - began, texts=len(texts))
+        self._metrics.batch_limit_items.set(self.size.texts)
+
+    async def _wait_for_rate(self, tokens: int) -> None:
+        for rate, amount in ((self._requests, 1), (self._tokens, tokens)):
+            while wait := rate.take(amount, now=self._clock.monotonic()):
+                await self._clock.sleep(wait)
+
+    def _pause_s(self, error: SharedFailure) -> float:
+        if error.retry_after is not None:
+            return error.retry_after
+        return max(
+            self._backoff.wait_s(self._throttled, random=self._random),
+            self._backoff.first_s,
+        )
+
+    def _hold(self, reason: str, message: str, *, seconds: float) -> None:
+        self._breaker.hold(seconds, now=self._clock.monotonic(), reason=reason)
+        self._log.error(
+            "provider_paused", reason=reason, seconds=round(seconds, 1), error=message
+        )
+
+    def _raise_if_paused(self) -> None:
+        if self._breaker.state is not BreakerState.CLOSED:
+            raise self._paused()
+
+    def _paused(self) -> SharedFailure:
+        wait = self._breaker.wait(now=self._clock.monotonic())
+        reason = self._breaker.reason or "provider_unavailable"
+        return SharedFailure(
+            reason,
+            f"calls to the embeddings provider are paused for {wait:.0f} s: {reason}",
+            retry_after=wait,
+        )
+
+    def _note_state(self) -> None:
+        self._metrics.breaker_state.set(_STATE_VALUES[self._breaker.state])
