@@ -147,6 +147,7 @@ def accepted_fields(
         "accepted_hash": accepted.content_hash.hex(),
         "accepted_revision": accepted.revision,
         "accepted_floor": str(accepted.floor) if accepted.floor else None,
+        "accepted_previous": accepted.previous,
     }
     if deletes:
         fields["deleted_revision"] = accepted.revision
@@ -188,6 +189,7 @@ def state_of(collection: str, payload: Mapping[str, Any]) -> StateRecord:
             content_hash=bytes.fromhex(payload["accepted_hash"]),
             revision=payload["accepted_revision"],
             floor=_arrival(payload["accepted_floor"]),
+            previous=payload["accepted_previous"],
         ),
         visible=Visible(
             revision=payload["visible_revision"],

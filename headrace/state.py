@@ -33,6 +33,9 @@ class Accepted:
     floor: Arrival | None = None
     """Arrival of the newest event without a source version: such an event ends
     whatever arrived before it, whichever versions are accepted later."""
+    previous: int = 0
+    """The revision before this one; 0 where there was none, so that the store holds
+    nothing older."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ def decide(candidate: Candidate, record: StateRecord | None) -> Decision:
         return Decision(Verdict.VERSION_CONFLICT)
     accepted = _accept(candidate, last=last)
     if _unchanged(candidate, record):
-        accepted = replace(accepted, revision=last.revision)
+        accepted = replace(accepted, revision=last.revision, previous=last.previous)
         return Decision(Verdict.UNCHANGED, accepted)
     return Decision(Verdict.NEW, accepted)
 
@@ -192,6 +195,7 @@ def _accept(candidate: Candidate, *, last: Accepted | None) -> Accepted:
             last.revision + 1 if last else 1, candidate.arrival.append_time_ms
         ),
         floor=floor,
+        previous=last.revision if last else 0,
     )
 
 

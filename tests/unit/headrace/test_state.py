@@ -45,6 +45,7 @@ def accepted(
     version: int | None = None,
     revision: int | None = None,
     floor: int | None = None,
+    previous: int = 0,
 ) -> Accepted:
     return Accepted(
         arrival(position),
@@ -52,6 +53,7 @@ def accepted(
         content(text),
         1_000 + position if revision is None else revision,
         arrival(floor) if floor is not None else None,
+        previous,
     )
 
 
@@ -146,7 +148,14 @@ class TestRules:
         decision = decide(candidate(5, "b", version=7), record_of(last))
 
         assert decision == Decision(
-            Verdict.NEW, accepted(5, "b", version=7, revision=last.revision + 1)
+            Verdict.NEW,
+            accepted(
+                5,
+                "b",
+                version=7,
+                revision=last.revision + 1,
+                previous=last.revision,
+            ),
         )
 
     @pytest.mark.parametrize("position", [4, 6], ids=["earlier", "later"])

@@ -243,5 +243,3 @@ class TestBounds:
         memory.forget_up_to(KEY, 2)
 
         assert [memory.knows(chunk_set(n)) for n in (1, 2, 3)] == [False, False, True]
-        assert not memory.knows_older(chunk_set(3))
-        assert memory.knows_older(chunk_set(4))

@@ -124,12 +124,7 @@ class BatchWriter:
         chunk_set = chunk_set_of(each.document)
         before = states.get(each.document.key)
         known = self._stored.knows(chunk_set)
-        older = (
-            before is None
-            or before.visible.revision > 0
-            or before.deleted_revision > 0
-            or self._stored.knows_older(chunk_set)
-        )
+        older = before is None or before.accepted.previous > 0
         writes = first_writes(each, before, known=known)
         return _Item(each, chunk_set, before, writes, older)
 
@@ -242,12 +237,8 @@ class BatchWriter:
         ]
         operations: list[Operation] = []
         for item, record in settled:
-            revisions = {0, item.chunk_set.revision}
-            if (
-                item.older
-                or record.deleted_revision
-                or record.visible.revision not in revisions
-            ):
+            # What was read back may know of a revision that came meanwhile.
+            if item.older or record.accepted.previous > 0:
                 operations.append(removal(record))
                 self._sweep.add(record.key)
         await self._apply(collection, operations)

@@ -114,13 +114,6 @@ class StoredChunks:
         """Whether anything of this set was noted."""
         return chunk_set in self._known
 
-    def knows_older(self, chunk_set: ChunkSet) -> bool:
-        """Whether chunks of an earlier revision of the same document were noted."""
-        return any(
-            other.revision < chunk_set.revision
-            for other in self._sets.get(chunk_set.key, ())
-        )
-
     def manifest(self, chunk_set: ChunkSet) -> Manifest | None:
         """The manifest, where one was noted."""
         known = self._known.get(chunk_set)

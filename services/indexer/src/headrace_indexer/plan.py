@@ -224,6 +224,8 @@ def _restored(
         content_hash=document.content_hash,
         revision=document.revision,
         floor=document.arrival if document.source_version is None else floor,
+        # What there was before is unknown: something, for all we know.
+        previous=last.revision if last is not None else document.revision - 1,
     )
     return WriteAccepted(
         document.key,
