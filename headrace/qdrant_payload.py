@@ -3,13 +3,13 @@
 docs/store.md describes these fields to those who read Qdrant directly; their names are
 part of what a release promises. Hashes are in hexadecimal. There are no booleans: they
 are keywords, since not every store matches a boolean. Empty values are left out of
-points, so that ``is_empty`` finds them; state records always have every field, since a
-conditional write merges fields and must be able to clear one.
+points, so that ``is_empty`` finds them. A conditional write merges fields, and null
+removes one: a state record without source version lacks the field.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 from uuid import uuid5
@@ -185,7 +185,7 @@ def state_of(collection: str, payload: Mapping[str, Any]) -> StateRecord:
         key=DocumentKey(payload["tenant"], collection, payload["document_id"]),
         accepted=Accepted(
             arrival=Arrival.parse(payload["accepted_arrival"]),
-            source_version=payload["accepted_source_version"],
+            source_version=payload.get("accepted_source_version"),
             content_hash=bytes.fromhex(payload["accepted_hash"]),
             revision=payload["accepted_revision"],
             floor=_arrival(payload["accepted_floor"]),
@@ -224,14 +224,13 @@ def spec_of(payload: Mapping[str, Any]) -> CollectionSpec:
 
 
 def mismatch(
-    collection: str, *, found: Iterable[tuple[str, Any]], wanted: CollectionSpec
+    collection: str, *, found: Mapping[str, Any], wanted: CollectionSpec
 ) -> str | None:
     """What to tell people where a collection was made with other settings."""
-    wants = asdict(wanted)
     differences = [
-        f"{name} is {value!r} there and {wants[name]!r} here"
-        for name, value in found
-        if value != wants[name]
+        f"{name} is {found[name]!r} there and {value!r} here"
+        for name, value in asdict(wanted).items()
+        if name in found and found[name] != value
     ]
     if not differences:
         return None

@@ -48,6 +48,9 @@ class Settings(BaseSettings):
         description="gRPC endpoint of Qdrant or of the local store.",
     )
     qdrant_api_key: SecretStr = Field(SecretStr(""), validation_alias="QDRANT_API_KEY")
+    qdrant_replication_factor: int = Field(
+        1, ge=1, description="Copies of each collection, on a Qdrant cluster."
+    )
 
     object_store_url: str = Field(
         "file:///var/lib/headrace/objects",

@@ -114,7 +114,7 @@ class FakeStore:
         failure = await self._enter("ensure_collection")
         existing = self._collections.setdefault(collection, _Collection(spec))
         problem = payloads.mismatch(
-            collection, found=asdict(existing.spec).items(), wanted=spec
+            collection, found=asdict(existing.spec), wanted=spec
         )
         if problem:
             raise CollectionMismatch(problem)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
 
+from headrace.qdrant_values import payload_to_python
 from headrace_local.store import filters
 from headrace_local.store.errors import invalid, unsupported
 from headrace_local.store.points import VectorSchema, point, point_id
-from headrace_local.store.values import payload_to_python
 
 _MODES = {
     qdrant.UpdateMode.Upsert: edge.UpdateMode.Upsert,

@@ -10,8 +10,8 @@ from uuid import UUID
 import qdrant_edge as edge
 from qdrant_client import grpc as qdrant
 
+from headrace.qdrant_values import payload_to_python, to_wire_map
 from headrace_local.store.errors import invalid, unsupported
-from headrace_local.store.values import payload_to_python, to_wire_map
 
 UNNAMED = ""
 """How Edge calls the vector of a collection with only one, unnamed."""

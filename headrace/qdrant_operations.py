@@ -1,0 +1,284 @@
+"""The port's operations as Qdrant's: which calls, in which order. Pure: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from qdrant_client import grpc as qdrant
+
+from headrace import qdrant_payload as payloads
+from headrace import qdrant_wire as wire
+from headrace.identity import DocumentKey
+from headrace.messages import DocumentRevision
+from headrace.qdrant_values import to_wire_map
+from headrace.state import ChunkSet, StateRecord, Visible
+from headrace.store import (
+    Flip,
+    Operation,
+    RemoveObsolete,
+    SetLive,
+    StoreChunks,
+    WriteAccepted,
+)
+
+_STATE_OPERATIONS = (Flip, WriteAccepted)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Operations of one kind that no other operation comes between."""
+
+    kind: type[Operation]
+    operations: list[Operation]
+
+    @property
+    def on_states(self) -> bool:
+        """Whether it changes state records, not points."""
+        return issubclass(self.kind, _STATE_OPERATIONS)
+
+
+def plan(operations: Iterable[Operation]) -> list[Step]:
+    """Group operations, keeping the order of those of any one document.
+
+    A batch of many documents becomes as few calls as one of a single document.
+    """
+    steps: list[Step] = []
+    last_of: dict[DocumentKey, int] = {}
+    for operation in operations:
+        keys = _keys(operation)
+        if not keys:
+            continue
+        position = max(last_of.get(key, 0) for key in keys)
+        while position < len(steps) and steps[position].kind is not type(operation):
+            position += 1
+        if position == len(steps):
+            steps.append(Step(type(operation), []))
+        steps[position].operations.append(operation)
+        for key in keys:
+            last_of[key] = position
+    return steps
+
+
+def _keys(operation: Operation) -> set[DocumentKey]:
+    match operation:
+        case StoreChunks():
+            return {stored.document.key for stored in operation.chunks}
+        case SetLive() | Flip():
+            return {operation.chunk_set.key}
+        case RemoveObsolete() | WriteAccepted():
+            return {operation.key}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One batched update of one of the two collections."""
+
+    on_states: bool
+    operations: list[bytes]
+
+
+def calls(operations: Sequence[Operation], *, max_bytes: int) -> Iterator[Call]:
+    """The calls to make, one after the other.
+
+    A call is larger than ``max_bytes`` only where a single point is.
+    """
+    current = Call(on_states=False, operations=[])
+    size = 0
+    for step in plan(operations):
+        for encoded in _encode(step, max_bytes):
+            full = size + len(encoded) > max_bytes
+            if current.operations and (full or current.on_states != step.on_states):
+                yield current
+                current, size = Call(on_states=step.on_states, operations=[]), 0
+            if not current.operations:
+                current = Call(on_states=step.on_states, operations=[])
+            current.operations.append(encoded)
+            size += len(encoded)
+    if current.operations:
+        yield current
+
+
+def _encode(step: Step, max_bytes: int) -> Iterator[bytes]:
+    """The operations of a step, each of at most ``max_bytes`` if it can be split."""
+    if step.kind is StoreChunks:
+        yield from _store(step.operations, max_bytes)
+    elif step.kind is WriteAccepted:
+        yield from _write_accepted(step.operations, max_bytes)
+    else:
+        for operation in step.operations:
+            yield from _single(operation)
+
+
+def _single(operation: Operation) -> Iterator[bytes]:
+    match operation:
+        case SetLive():
+            chunks = in_set(operation.chunk_set)
+            waiting = qdrant.Filter(
+                must=[*chunks.must, equal("live", payloads.NOT_LIVE)]
+            )
+            yield _set_payload(waiting, {"live": payloads.LIVE})
+        case Flip():
+            yield from _flip(operation)
+        case RemoveObsolete():
+            below = max(operation.visible_revision, operation.deleted_revision + 1)
+            obsolete = qdrant.Filter(
+                must=[of_document(operation.key), _less("revision", below)]
+            )
+            selector = qdrant.PointsSelector(filter=obsolete)
+            yield qdrant.PointsUpdateOperation(
+                delete_points=qdrant.PointsUpdateOperation.DeletePoints(points=selector)
+            ).SerializeToString()
+
+
+def _flip(flip: Flip) -> Iterator[bytes]:
+    wanted = flip.chunk_set
+    record = has_id(str(wanted.key.uuid))
+    not_deleted = _less("deleted_revision", wanted.revision)
+    visible = payloads.visible_fields(
+        Visible(
+            revision=wanted.revision,
+            fingerprint=wanted.fingerprint,
+            content_hash=wanted.content_hash,
+            count=flip.count,
+            failed=flip.failed,
+        )
+    )
+    # The refresh first: after the flip it would match, and write the same again.
+    same = [
+        equal(name, visible[name])
+        for name in ("visible_revision", "visible_fingerprint", "visible_hash")
+    ]
+    yield _set_payload(
+        qdrant.Filter(must=[record, not_deleted, *same]),
+        {"visible_failed": flip.failed},
+    )
+    lower = _less("visible_revision", wanted.revision)
+    yield _set_payload(qdrant.Filter(must=[record, not_deleted, lower]), visible)
+
+
+def _store(operations: Iterable[Operation], max_bytes: int) -> Iterator[bytes]:
+    vectors: dict[str, bytes] = {}
+    holes: dict[str, bytes] = {}
+    shared: dict[int, bytes] = {}
+    for operation in operations:
+        assert isinstance(operation, StoreChunks)  # noqa: S101  one kind to a step
+        for stored in operation.chunks:
+            vector = stored.embedded.vector
+            points = holes if vector is None else vectors
+            identity = payloads.chunk_id(stored)
+            # What was there first stays, in one call as in two.
+            if identity not in points:
+                fields = _shared(shared, stored.document)
+                own = wire.payload(payloads.chunk_fields(stored))
+                points[identity] = wire.point(identity, fields + own, vector)
+    is_hole = qdrant.Filter(must=[equal("state", payloads.HOLE)]).SerializeToString()
+    for page in _pages(vectors.values(), max_bytes):
+        yield wire.upsert(page, mode=qdrant.UpdateMode.Upsert, update_filter=is_hole)
+    for page in _pages(holes.values(), max_bytes):
+        yield wire.upsert(page, mode=qdrant.UpdateMode.InsertOnly)
+
+
+def _shared(encoded: dict[int, bytes], document: DocumentRevision) -> bytes:
+    """A document's fields, encoded once for all its chunks in the batch."""
+    fields = encoded.get(id(document))
+    if fields is None:
+        fields = wire.payload(payloads.document_fields(document))
+        encoded[id(document)] = fields
+    return fields
+
+
+def _write_accepted(operations: Iterable[Operation], max_bytes: int) -> Iterator[bytes]:
+    inserts: dict[str, bytes] = {}
+    for operation in operations:
+        assert isinstance(operation, WriteAccepted)  # noqa: S101  one kind to a step
+        identity = str(operation.key.uuid)
+        if operation.expected is None:
+            inserts.setdefault(identity, wire.point(identity, _new_record(operation)))
+            continue
+        yield from _insert_all(inserts, max_bytes)
+        inserts = {}
+        expected = payloads.accepted_fields(operation.expected)
+        holds = qdrant.Filter(
+            must=[
+                has_id(identity),
+                equal("accepted_revision", expected["accepted_revision"]),
+                equal("accepted_arrival", expected["accepted_arrival"]),
+            ]
+        )
+        written = payloads.accepted_fields(
+            operation.accepted, deletes=operation.deletes, name=operation.name
+        )
+        yield _set_payload(holds, written)
+    yield from _insert_all(inserts, max_bytes)
+
+
+def _new_record(write: WriteAccepted) -> bytes:
+    record = StateRecord(
+        write.key,
+        write.accepted,
+        deleted_revision=write.accepted.revision if write.deletes else 0,
+        name=write.name,
+    )
+    return wire.payload(payloads.state_fields(record))
+
+
+def _insert_all(inserts: Mapping[str, bytes], max_bytes: int) -> Iterator[bytes]:
+    for page in _pages(inserts.values(), max_bytes):
+        yield wire.upsert(page, mode=qdrant.UpdateMode.InsertOnly)
+
+
+def _pages(points: Iterable[bytes], max_bytes: int) -> Iterator[list[bytes]]:
+    page: list[bytes] = []
+    size = 0
+    for point in points:
+        if page and size + len(point) > max_bytes:
+            yield page
+            page, size = [], 0
+        page.append(point)
+        size += len(point)
+    if page:
+        yield page
+
+
+def _set_payload(condition: qdrant.Filter, fields: Mapping[str, object]) -> bytes:
+    return qdrant.PointsUpdateOperation(
+        set_payload=qdrant.PointsUpdateOperation.SetPayload(
+            payload=to_wire_map(fields),
+            points_selector=qdrant.PointsSelector(filter=condition),
+        )
+    ).SerializeToString()
+
+
+def equal(name: str, value: str | int) -> qdrant.Condition:
+    """A field holds exactly this."""
+    match = (
+        qdrant.Match(keyword=value)
+        if isinstance(value, str)
+        else qdrant.Match(integer=value)
+    )
+    return qdrant.Condition(field=qdrant.FieldCondition(key=name, match=match))
+
+
+def _less(name: str, bound: int) -> qdrant.Condition:
+    """A range compares floats: exact for revisions, milliseconds far below 2**53."""
+    return qdrant.Condition(
+        field=qdrant.FieldCondition(key=name, range=qdrant.Range(lt=bound))
+    )
+
+
+def has_id(*ids: str) -> qdrant.Condition:
+    """One of these points."""
+    wanted = [qdrant.PointId(uuid=one) for one in ids]
+    return qdrant.Condition(has_id=qdrant.HasIdCondition(has_id=wanted))
+
+
+def of_document(key: DocumentKey) -> qdrant.Condition:
+    """Points of one document, all revisions."""
+    return equal("key", str(key.uuid))
+
+
+def in_set(chunk_set: ChunkSet) -> qdrant.Filter:
+    """The points of one set."""
+    fields = payloads.chunk_set_fields(chunk_set)
+    return qdrant.Filter(must=[equal(*one) for one in fields.items()])
