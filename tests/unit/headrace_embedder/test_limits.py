@@ -17,12 +17,11 @@ def test_no_minute_sees_more_requests_than_the_limit(
 ) -> None:
     rate = Rate(per_minute, now=0)
     rate.scale(share, now=0)
-    now, taken = 0.0, []
+    now = 0.0
+    taken: list[float] = []
     for pause in pauses:
         now += pause
-        for _ in range(40):
-            if rate.take(1, now=now) == 0:
-                taken.append(now)
+        taken += [now for _ in range(40) if rate.take(1, now=now) == 0]
     allowed = max(per_minute * share, 1)
     for start in taken:
         assert len([t for t in taken if start <= t < start + 59.999]) <= allowed + 1e-6

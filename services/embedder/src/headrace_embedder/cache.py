@@ -7,6 +7,7 @@ of SQLite runs in one thread of its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -157,10 +158,7 @@ class SqliteCache:
                 f"SELECT key, value FROM vectors WHERE key IN ({marks})",  # noqa: S608  only marks
                 part,
             )
-            for key, value in rows:
-                # A bit that fell over in the vector is one that SQLite cannot see.
-                if zlib.crc32(value[4:]) == int.from_bytes(value[:4], "little"):
-                    found[key] = value[4:]
+            found.update((key, value[4:]) for key, value in rows if _whole(value))
         return found
 
     def _write(
@@ -213,5 +211,13 @@ class SqliteCache:
 
     def _close(self) -> None:
         if self._connection is not None:
-            self._connection.close()
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
             self._connection = None
+
+
+def _whole(value: object) -> bool:
+    """Whether it is what was stored: SQLite does not see a bit that fell over."""
+    return isinstance(value, bytes) and (
+        zlib.crc32(value[4:]) == int.from_bytes(value[:4], "little")
+    )

@@ -115,6 +115,9 @@ class Embedding:
         """
         if self._closed:
             raise _closing()
+        if not texts:
+            # An empty document is one slice without chunks.
+            return []
         new: list[_Wanted] = []
         joined = [self._join(text, new) for text in texts]
         # The same text twice in one record is one wanted text.

@@ -96,16 +96,17 @@ class EmbedderHandler:
         began = self._clock.monotonic()
         record = delivery.record
         chunks = wire.decode_chunk_slice(record.value)
-        outcomes: list[Outcome] = []
-        if chunks.document.operation is Operation.UPSERT:
+        if chunks.document.operation is Operation.DELETE:
+            embedded = EmbeddedSlice(chunks.document, chunks.slice_number)
+        else:
             self._check_model(delivery, chunks)
             outcomes = await self._embedding.embed(self._texts(chunks))
-        embedded = _embedded(chunks, outcomes)
+            embedded = _embedded(chunks, outcomes)
         for one in embedded.chunks:
             if one.hole is not None:
                 letter = self._letter(record, chunks, one.chunk.number, one.hole)
                 await self._dead_letters.put(letter)
-        tokens = sum(chunk.token_count for chunk in chunks.chunks)
+        tokens = sum(one.chunk.token_count for one in embedded.chunks)
         output = await self._producer.send(
             self._outputs[delivery.lane],
             key=chunks.document.key.record_key,
@@ -114,7 +115,7 @@ class EmbedderHandler:
             headers=wire.output_headers(
                 record,
                 chunks.document,
-                chunks=len(chunks.chunks),
+                chunks=len(embedded.chunks),
                 tokens=tokens,
                 slice_number=chunks.slice_number,
             ),
@@ -158,16 +159,13 @@ class EmbedderHandler:
     def _check_model(self, delivery: Delivery, chunks: ChunkSlice) -> None:
         """Never mix models: vectors of two in one document mean nothing together."""
         partition = (delivery.record.topic, delivery.record.partition)
-        try:
-            _, _, model_part = fingerprint.split(chunks.document.fingerprint)
-        except ValueError:
-            model_part = ""
+        _, _, model_part = fingerprint.split(chunks.document.fingerprint)
         if model_part == self._model_part:
             self._foreign.pop(partition, None)
             return
         text = (
             f"chunks on {partition[0]}/{partition[1]} were made for the model "
-            f"{model_part or 'of no valid fingerprint'}, this embedder has "
+            f"{model_part}, this embedder has "
             f"{self._model_part}"
         )
         if delivery.replays:
@@ -271,14 +269,12 @@ def _is_last(embedded: EmbeddedSlice) -> bool:
 
 
 def _embedded(chunks: ChunkSlice, outcomes: list[Outcome]) -> EmbeddedSlice:
+    embedded = [
+        EmbeddedChunk(chunk, hole=outcome)
+        if isinstance(outcome, Hole)
+        else EmbeddedChunk(chunk, vector=outcome)
+        for chunk, outcome in zip(chunks.chunks, outcomes, strict=True)
+    ]
     return EmbeddedSlice(
-        document=chunks.document,
-        slice_number=chunks.slice_number,
-        chunks=tuple(
-            EmbeddedChunk(chunk, hole=outcome)
-            if isinstance(outcome, Hole)
-            else EmbeddedChunk(chunk, vector=outcome)
-            for chunk, outcome in zip(chunks.chunks, outcomes, strict=True)
-        ),
-        manifest=chunks.manifest,
+        chunks.document, chunks.slice_number, tuple(embedded), chunks.manifest
     )

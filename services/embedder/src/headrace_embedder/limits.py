@@ -57,7 +57,8 @@ class Rate:
         return missing / self._per_second
 
     def _shape(self, share: float) -> None:
-        scaled = max(self._limit * share, 1.0)
+        # Whole units; a share below one still lets one through, as with calls.
+        scaled = max(int(self._limit * share), 1)
         self._burst = max(scaled / BURST_SHARE, 1.0)
         self._per_second = (scaled + 1 - self._burst) / MINUTE_S
 
