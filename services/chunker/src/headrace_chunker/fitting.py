@@ -1,0 +1,84 @@
+"""What all ways of packing share: the text, the ruler, and spans that fit. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from headrace_chunker.graphemes import can_cut
+from headrace_chunker.ruler import Ruler
+from headrace_chunker.window import Window
+
+_STEP = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A stretch without white space around it, and its exact count of tokens."""
+
+    start: int
+    end: int
+    text: str
+    token_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One document's text and the ruler along it."""
+
+    window: Window
+    ruler: Ruler
+
+    def first_text(self, start: int, end: int) -> int:
+        """Where the first character that is not white space is; ``end`` if none is."""
+        while start < end:
+            step = self.window.text(start, min(start + _STEP, end))
+            blank = len(step) - len(step.lstrip())
+            start += blank
+            if blank < len(step):
+                return start
+        return end
+
+    def blank(self, start: int, end: int) -> bool:
+        """Whether there is only white space, or nothing."""
+        return self.first_text(start, end) >= end
+
+    def fit(
+        self,
+        start: int,
+        limit: int,
+        choose: Callable[[int], int],
+        *,
+        least: int,
+    ) -> Fitted:
+        """The span from ``start`` to where ``choose`` wants to end it.
+
+        A count between cuts that are not safe is an estimate, so the choice is made
+        again with a nearer bound until the exact count is within the limit.
+
+        Args:
+            start: where the span starts; no white space is there.
+            limit: tokens.
+            choose: gives an end for the furthest end that is allowed.
+            least: an end of one code point more than this is always allowed.
+        """
+        ruler = self.ruler
+        furthest = ruler.furthest(start, limit)
+        allowed = limit
+        while True:
+            end = max(choose(furthest), least + 1)
+            text = self.window.text(start, end).rstrip()
+            count = ruler.exact(start, start + len(text))
+            if count <= limit or end <= least + 1:
+                return Fitted(start, start + len(text), text, count)
+            allowed = min(allowed - 1, allowed * limit // count)
+            nearer = ruler.furthest(start, max(1, allowed))
+            furthest = min(nearer, self._shorter(start, min(end, furthest)))
+
+    def _shorter(self, start: int, end: int) -> int:
+        """A somewhat nearer end between letters; one code point at least."""
+        text = self.window.text(start, end)
+        length = len(text) - 1 - len(text) // 64
+        while length > 1 and not can_cut(text, length):
+            length -= 1
+        return start + max(1, length)
