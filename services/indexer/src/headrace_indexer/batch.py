@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from headrace.errors import DocumentFailure, SharedFailure
 from headrace.identity import DocumentKey
 from headrace.messages import EmbeddedSlice, State
+from headrace.qdrant_payload import chunk_set_of as chunk_set_of_point
 from headrace.state import ChunkSet, StateRecord
 from headrace.store import (
     CollectionMismatch,
@@ -39,7 +40,6 @@ from headrace_indexer.plan import (
     flipped,
     kept_back,
     lost,
-    own_points,
     publishes,
     removal,
 )
@@ -244,8 +244,17 @@ class BatchWriter:
         await self._apply(collection, operations)
         for item, record in settled:
             if lost(item.chunk_set, record):
-                ids = own_points(item.slice, item.counted)
-                await self._store.delete_points(collection, ids)
+                await self._remove_set(collection, item.chunk_set)
+
+    async def _remove_set(self, collection: str, chunk_set: ChunkSet) -> None:
+        """Removal by revision would take the winner of the same revision too."""
+        points = self._store.scroll_points(collection, key=chunk_set.key)
+        ids = [
+            point.id
+            async for point in points
+            if chunk_set_of_point(collection, point.payload) == chunk_set
+        ]
+        await self._store.delete_points(collection, ids)
 
     def _finish(self, item: _Item) -> Outcome | Exception:
         document = item.slice.document

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from headrace.identity import point_id
 from headrace.messages import (
     DocumentRevision,
     EmbeddedSlice,
@@ -186,28 +185,6 @@ def deleted(document: DocumentRevision, record: StateRecord | None) -> Outcome |
 def removal(record: StateRecord) -> RemoveObsolete:
     """What takes away the points that a record just read says are obsolete."""
     return RemoveObsolete(record.key, record.visible.revision, record.deleted_revision)
-
-
-def own_points(item: EmbeddedSlice, counted: Counted | None) -> list[str]:
-    """Ids of the points of a slice's whole set, or of its own while n is unknown."""
-    document = item.document
-    numbers = {each.chunk.number for each in item.chunks}
-    if counted is not None:
-        numbers.update(range(counted.chunks))
-    if item.manifest is not None:
-        numbers.update(range(item.manifest.chunk_count))
-    return [
-        str(
-            point_id(
-                document.key,
-                revision=document.revision,
-                fingerprint=document.fingerprint,
-                content_hash=document.content_hash,
-                number=number,
-            )
-        )
-        for number in sorted(numbers)
-    ]
 
 
 def _restored(
