@@ -7,6 +7,7 @@ once into the same cache as Kafka's jars.
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def _run(*arguments: list[str]) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
+        # Java reads its arguments by the locale, and a bare machine's knows ASCII only.
+        env=os.environ | {"LC_ALL": "C.UTF-8"},
         timeout=100,
     )
 
