@@ -1,0 +1,100 @@
+"""What the consuming loop holds during one assignment of partitions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from headrace.handler import Record
+from headrace.messages import Lane, StatusError
+from headrace.offsets import OffsetTracker
+from headrace.scheduling import Schedule
+from headrace.source import Partition
+
+
+@dataclass(eq=False, slots=True)
+class OwnedPartition:
+    """A partition while it is ours."""
+
+    id: Partition
+    lane: Lane
+    last_progress: float
+    """Monotonic time of the last finished record, or of the assignment."""
+    tracker: OffsetTracker = field(default_factory=OffsetTracker)
+    committed: int | None = None
+    """What we committed last, within this assignment."""
+    held: str = ""
+    """Reason of a shared failure that keeps new records from being started."""
+    behind: list[Item] = field(default_factory=list)
+    """Items that would have started while it was held."""
+    paused: str = ""
+    """Why the source is told not to fetch; empty where it fetches."""
+    paused_since: float = 0.0
+
+
+@dataclass(eq=False, slots=True)
+class Item:
+    """A record in work, over all its tries."""
+
+    record: Record
+    assignment: Assignment
+    owner: OwnedPartition
+    lane: Lane
+    key: bytes | None
+    size: int
+    delivered: float
+    started: float = 0.0
+    failures: int = 0
+    """Tries that failed by the document's own fault."""
+    outages: int = 0
+    """Tries in a row that failed by something shared."""
+    given_up: StatusError | None = None
+    """Once set, all that is left to do is the dead letter."""
+    task: asyncio.Task[None] | None = None
+    done: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Assignment:
+    """All partitions of one generation, and what runs for them."""
+
+    schedule: Schedule[Item]
+    partitions: dict[Partition, OwnedPartition] = field(default_factory=dict)
+    running: set[Item] = field(default_factory=set)
+    timers: dict[Item, asyncio.TimerHandle] = field(default_factory=dict)
+    open: bool = True
+    """Whether something may be started."""
+    ended: bool = False
+    """Whether the partitions are gone: nothing counts here any more."""
+
+    @property
+    def in_flight_records(self) -> int:
+        """Records read and not finished."""
+        return sum(p.tracker.in_flight for p in self.partitions.values())
+
+    def committable(self) -> dict[Partition, int]:
+        """What may be committed and is not yet."""
+        offsets: dict[Partition, int] = {}
+        for partition in self.partitions.values():
+            offset = partition.tracker.committable
+            if offset is not None and offset != partition.committed:
+                offsets[partition.id] = offset
+        return offsets
+
+    def close(self) -> None:
+        """Start nothing any more: neither new records nor further tries."""
+        self.open = False
+        for timer in self.timers.values():
+            timer.cancel()
+        self.timers.clear()
+
+
+def apart(partitions: Iterable[Partition], topics: Mapping[Lane, str]) -> list[int]:
+    """Numbers of which we were given only one lane's partition."""
+    by_lane = {
+        lane: {p.number for p in partitions if p.topic == topic}
+        for lane, topic in topics.items()
+    }
+    together = set.intersection(*by_lane.values())
+    return sorted(set.union(*by_lane.values()) - together)

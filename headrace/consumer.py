@@ -1,0 +1,431 @@
+"""The consuming loop: one for all stages.
+
+It reads records, has each worked on by the handler, commits what is finished without a
+gap, and pauses partitions under backpressure. At-least-once: an offset is committed
+only when every record before it is finished, its effects confirmed or its dead letter
+written.
+
+Where the process may die: before a commit the records are read again (their effects
+repeat into the same end state); nothing else is kept that a restart would miss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from headrace.assignment import Assignment, Item, OwnedPartition, apart
+from headrace.clock import Clock
+from headrace.handler import Handler, Record
+from headrace.headers import CHUNKS, TOKENS
+from headrace.messages import Lane
+from headrace.metrics import Metrics
+from headrace.parking import Parking
+from headrace.pausing import Ahead, LoopLimits, Pauses
+from headrace.scheduling import Schedule
+from headrace.source import CommitFailed, CommitRefused, Partition, Source
+from headrace.work import Outcome, Result, Worker
+
+_log = structlog.get_logger(__name__)
+
+_FETCH_RECORDS = 32
+"""By this much a partition may exceed its limit."""
+_FETCH_WAIT_S = 0.2
+_COMMIT_EVERY_S = 0.3
+_TICK_S = 1.0
+_REVOKE_WAIT_S = 1.0
+"""What may finish before the partitions go; more would stop the whole group."""
+_CANCEL_PATIENCE_S = 10.0
+"""A handler that does not end by then ignores cancellation: the process must go."""
+
+
+class Stuck(Exception):
+    """The process cannot go on and must be replaced."""
+
+
+class ConsumingLoop:
+    """See the module. ``run`` once, ``stop`` once.
+
+    Args:
+        adopt: whether running work survives a revocation, to be adopted where the
+            record comes back to this process; else it is cancelled.
+
+    Attributes:
+        last_tick: monotonic time when the loop was last seen to move (liveness).
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        handler: Handler,
+        worker: Worker,
+        topics: Mapping[Lane, str],
+        limits: LoopLimits,
+        metrics: Metrics,
+        clock: Clock,
+        ahead: Ahead = lambda _lane, _number: 0,
+        adopt: bool = False,
+    ) -> None:
+        self.last_tick = clock.monotonic()
+        self._source = source
+        self._handler = handler
+        self._worker = worker
+        self._topics = topics
+        self._lanes = {topic: lane for lane, topic in topics.items()}
+        self._slots = limits.slots
+        self._fetch_records = min(_FETCH_RECORDS, limits.partition_records)
+        self._metrics = metrics
+        self._clock = clock
+        self._pauses = Pauses(
+            source, limits=limits, ahead=ahead, metrics=metrics, clock=clock
+        )
+        self._adopt = adopt
+        self._parking = Parking()
+        self._assignment = self._no_assignment()
+        self._commits = asyncio.Lock()
+        self._stopping = False
+        self._over = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._fatal: Exception | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._problem = "not yet assigned"
+
+    @property
+    def problem(self) -> str | None:
+        """Why the loop is not ready, or ``None``."""
+        if self._fatal is not None:
+            return "failed"
+        return self._problem or None
+
+    # -- life -------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Consume until ``stop`` has drained.
+
+        Raises:
+            Exception: what made it impossible to go on; nothing was committed that
+                is not finished.
+        """
+        self._reading = asyncio.create_task(self._guard(self._read()))
+        tasks = {
+            self._reading,
+            asyncio.create_task(self._guard(self._commit_loop())),
+            asyncio.create_task(self._guard(self._tick_loop())),
+        }
+        try:
+            await self._over.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            self._assignment.close()
+            await self._end([*self._assignment.running, *self._parking.leave()])
+            try:
+                await self._source.stop()
+            except Exception as error:  # noqa: BLE001  it is over anyway
+                _log.warning("could not leave the group in order", exc_info=error)
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def stop(self, *, drain_s: float) -> None:
+        """Read no more, let what is in flight finish for a while, commit, leave."""
+        self._stopping = True
+        self._problem = "draining"
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(drain_s):
+                while not self._drained():
+                    self._idle.clear()
+                    await self._idle.wait()
+        self._assignment.close()
+        await self._commit(self._assignment)
+        self._over.set()
+
+    def _drained(self) -> bool:
+        """Whether nothing runs; what waits for a further try is left to others."""
+        assignment = self._assignment
+        return not assignment.running and not assignment.schedule.has_ready
+
+    async def _guard(self, loop: Coroutine[Any, Any, None]) -> None:
+        try:
+            await loop
+        except Exception as error:  # noqa: BLE001  run raises it
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self._fatal is None:
+            self._fatal = error
+            _log.critical("the loop cannot go on", exc_info=error)
+        self._over.set()
+
+    # -- assignment -------------------------------------------------------------
+
+    async def revoked(self, *, lost: bool) -> None:
+        """See ``source.Listener``."""
+        assignment = self._assignment
+        if assignment.partitions and not self._stopping:
+            self._problem = "rebalancing"
+        try:
+            assignment.close()
+            if not lost:
+                await self._wait(assignment.running, _REVOKE_WAIT_S)
+                await self._commit(assignment)
+            if self._adopt and not self._stopping:
+                assignment.running = self._parking.park(assignment.running)
+            await self._end(assignment.running)
+        except Exception as error:  # noqa: BLE001  the caller would swallow it
+            self._fail(error)
+        finally:
+            assignment.ended = True
+            if self._assignment is assignment:
+                self._assignment = self._no_assignment()
+                self._pauses.reset()
+            self._idle.set()
+
+    async def assigned(
+        self, partitions: frozenset[Partition], *, counts: Mapping[str, int]
+    ) -> None:
+        """See ``source.Listener``."""
+        try:
+            await self._end(self._parking.leave(partitions))
+            self._own(partitions)
+            total = sum(counts.get(topic, 0) for topic in self._topics.values())
+            self._handler.assigned(len(partitions) / total if total else 0.0)
+            if not self._stopping:
+                self._problem = self._misassigned(partitions, counts)
+        except Exception as error:  # noqa: BLE001  the caller would swallow it
+            self._fail(error)
+
+    def _own(self, partitions: Collection[Partition]) -> None:
+        now = self._clock.monotonic()
+        self._assignment = Assignment(Schedule(self._slots))
+        for partition in sorted(partitions):
+            self._assignment.partitions[partition] = OwnedPartition(
+                partition, self._lanes[partition.topic], last_progress=now
+            )
+        self._metrics.assigned_partitions.set(len(partitions))
+        names = [f"{p.topic}/{p.number}" for p in sorted(partitions)]
+        _log.info("partitions assigned", partitions=names)
+
+    def _misassigned(
+        self, partitions: Collection[Partition], counts: Mapping[str, int]
+    ) -> str:
+        sizes = {counts.get(topic, 0) for topic in self._topics.values()}
+        if len(sizes) > 1:
+            return (
+                "the two lanes have different partition counts; "
+                "run `headrace topics check`"
+            )
+        numbers = apart(partitions, self._topics)
+        if numbers:
+            return f"only one lane of partitions {numbers} is assigned to this process"
+        return ""
+
+    def _no_assignment(self) -> Assignment:
+        return Assignment(Schedule(self._slots), open=False)
+
+    async def _end(self, items: Iterable[Item]) -> None:
+        """Cancel work and wait for its end: nobody may find it alive."""
+        items = list(items)
+        for item in items:
+            if item.task is not None:
+                item.task.cancel()
+        if await self._wait(items, _CANCEL_PATIENCE_S):
+            raise Stuck("a handler did not end although it was cancelled")
+
+    async def _wait(self, items: Iterable[Item], timeout_s: float) -> bool:
+        """Whether something still runs after the time-out."""
+        tasks = [item.task for item in items if item.task is not None]
+        if not tasks:
+            return False
+        _, pending = await asyncio.wait(tasks, timeout=timeout_s)
+        return bool(pending)
+
+    # -- reading ----------------------------------------------------------------
+
+    async def _read(self) -> None:
+        await self._source.start(self)
+        while not self._stopping:
+            records = await self._source.fetch(
+                max_records=self._fetch_records, timeout_s=_FETCH_WAIT_S
+            )
+            # No await between a fetch and this: a revocation would come between.
+            if records:
+                self._take_in(records)
+
+    def _take_in(self, records: Sequence[Record]) -> None:
+        assignment = self._assignment
+        if not assignment.open:
+            return
+        now = self._clock.monotonic()
+        touched: set[OwnedPartition] = set()
+        for record in records:
+            owner = assignment.partitions.get(Partition(record.topic, record.partition))
+            if owner is None:
+                continue
+            touched.add(owner)
+            size = len(record.key or b"") + len(record.value or b"")
+            owner.tracker.deliver(record.offset, size=size)
+            self._pauses.process_bytes += size
+            self._received(record, owner.lane, size)
+            if self._parking:
+                parked = self._parking.claim(record)
+                if parked is not None:
+                    self._adopt_item(parked, assignment, owner)
+                    continue
+            item = Item(record, assignment, owner, owner.lane, record.key, size, now)
+            assignment.schedule.add(item)
+        self._start_ready(assignment)
+        everyone = assignment.partitions.values()
+        for owner in everyone if self._pauses.crowded else touched:
+            self._pauses.review(owner)
+
+    def _received(self, record: Record, lane: Lane, size: int) -> None:
+        self._metrics.received_records(lane).inc()
+        self._metrics.received_bytes.inc(size)
+        for name, value in record.headers:
+            if name == CHUNKS and value.isdigit():
+                self._metrics.received_chunks.inc(int(value))
+            elif name == TOKENS and value.isdigit():
+                self._metrics.received_tokens.inc(int(value))
+
+    def _adopt_item(
+        self, item: Item, assignment: Assignment, owner: OwnedPartition
+    ) -> None:
+        """Take over the work on a record that ran when its partition was revoked."""
+        item.assignment, item.owner = assignment, owner
+        if item.done:
+            self._finish(item)
+            return
+        assignment.schedule.adopt(item)
+        assignment.running.add(item)
+
+    # -- working ----------------------------------------------------------------
+
+    def _start_ready(self, assignment: Assignment) -> None:
+        if not assignment.open:
+            return
+        while (item := assignment.schedule.take()) is not None:
+            if item.owner.held and not item.outages:
+                assignment.schedule.wait(item)
+                item.owner.behind.append(item)
+                continue
+            if not item.started:
+                item.started = self._clock.monotonic()
+                waited = self._clock.now_ms() - item.record.timestamp_ms
+                self._metrics.waiting_seconds.observe(max(waited, 0) / 1000)
+            assignment.running.add(item)
+            item.task = asyncio.create_task(self._work(item))
+
+    async def _work(self, item: Item) -> None:
+        try:
+            if self._parking:
+                await self._parking.ended(item.key)
+            result = await self._worker.attempt(item)
+        except asyncio.CancelledError:
+            item.assignment.running.discard(item)
+            raise
+        try:
+            self._settle(item, result)
+        except Exception as error:  # noqa: BLE001  run raises it
+            self._fail(error)
+
+    def _settle(self, item: Item, result: Result) -> None:
+        assignment = item.assignment
+        assignment.running.discard(item)
+        item.done = result.outcome in (Outcome.DONE, Outcome.DEAD_LETTER)
+        if assignment.ended:
+            return
+        if item.done:
+            self._processed(item, result.outcome)
+            assignment.schedule.finish(item)
+            self._finish(item)
+        else:
+            assignment.schedule.wait(item)
+            self._later(item, result)
+        self._start_ready(assignment)
+        if not assignment.running:
+            self._idle.set()
+
+    def _processed(self, item: Item, outcome: Outcome) -> None:
+        seconds = self._clock.monotonic() - item.started
+        self._metrics.processed_records(outcome).inc()
+        self._metrics.processing_seconds.observe(seconds)
+        self._metrics.last_progress_timestamp_seconds.set(self._clock.now_ms() / 1000)
+
+    def _finish(self, item: Item) -> None:
+        owner = item.owner
+        owner.tracker.finish(item.record.offset)
+        owner.last_progress = self._clock.monotonic()
+        self._pauses.process_bytes -= item.size
+        if owner.held:
+            self._release(owner, item.assignment)
+        self._pauses.finished(owner)
+
+    def _later(self, item: Item, result: Result) -> None:
+        """Set the next try of an item; hold its partition after a shared failure."""
+        owner, assignment = item.owner, item.assignment
+        if result.outcome is Outcome.HOLD:
+            owner.held = result.reason
+        elif owner.held:
+            self._release(owner, assignment)
+        self._pauses.review(owner)
+        if assignment.open:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(result.wait_s, self._again, item)
+            assignment.timers[item] = timer
+
+    def _again(self, item: Item) -> None:
+        item.assignment.timers.pop(item, None)
+        item.assignment.schedule.again(item)
+        self._start_ready(item.assignment)
+
+    def _release(self, owner: OwnedPartition, assignment: Assignment) -> None:
+        """What failed for all works again: go on with the partition."""
+        owner.held = ""
+        for item in reversed(owner.behind):
+            assignment.schedule.again(item)
+        owner.behind.clear()
+
+    # -- keeping up -------------------------------------------------------------
+
+    async def _tick_loop(self) -> None:
+        while True:
+            await self._clock.sleep(_TICK_S)
+            self.last_tick = self._clock.monotonic()
+            assignment = self._assignment
+            if assignment.open:
+                self._pauses.tick(assignment.partitions.values())
+            self._metrics.in_flight_records.set(assignment.in_flight_records)
+            self._metrics.in_flight_bytes.set(self._pauses.process_bytes)
+
+    async def _commit_loop(self) -> None:
+        while True:
+            await self._clock.sleep(_COMMIT_EVERY_S)
+            if self._assignment.open:
+                await self._commit(self._assignment)
+
+    async def _commit(self, assignment: Assignment) -> None:
+        async with self._commits:
+            offsets = {} if assignment.ended else assignment.committable()
+            if not offsets:
+                return
+            try:
+                await self._source.commit(offsets)
+            except CommitRefused as error:
+                # The group takes the partitions away, or has done so.
+                self._metrics.commit_failures("refused").inc()
+                _log.warning("commit refused", reason=str(error))
+            except CommitFailed as error:
+                self._metrics.commit_failures("failed").inc()
+                _log.warning("commit failed", reason=str(error))
+            else:
+                for place, offset in offsets.items():
+                    assignment.partitions[place].committed = offset
