@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +30,8 @@ class StackState:
     """Fields of ``Settings``, without secrets."""
     probes: Mapping[str, str] = field(default_factory=dict)
     """Per stage, where its probes and metrics listen."""
+    file_roots: Sequence[str] = ()
+    """What its loader may read of this machine."""
     format: int = FORMAT
 
 

@@ -1,0 +1,58 @@
+"""Follows the status topic until every document of a job is in a final state."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from headrace.errors import Unreadable
+from headrace.handler import Record
+from headrace.messages import StatusEvent
+from headrace.wire import decode_status
+from headrace_cli.kafka_client import TopicReader
+from headrace_cli.outcomes import Outcomes
+
+_STRAGGLERS_S = 2.0
+"""A stage may report after the next one has; its numbers should still be counted."""
+
+
+def status_of(record: Record) -> StatusEvent | None:
+    """The status event of a record; ``None`` for a tombstone or what we cannot read."""
+    if record.value is None:
+        return None
+    try:
+        return decode_status(record.value)
+    except Unreadable:
+        return None
+
+
+async def follow(
+    reader: TopicReader,
+    outcomes: Outcomes,
+    *,
+    changed: Callable[[], None] = lambda: None,
+    timeout_s: float | None = None,
+) -> bool:
+    """Feed ``outcomes`` until it is done; whether it is before the timeout.
+
+    ``reader`` stands where it stood before the first event was sent.
+    """
+    straggling: float | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for records in reader.from_now_on():
+                events = [event for event in map(status_of, records) if event]
+                heard = [outcomes.accept(event) for event in events]
+                if any(heard):
+                    changed()
+                if not outcomes.done:
+                    continue
+                if straggling is None:
+                    straggling = time.monotonic()
+                late = time.monotonic() - straggling > _STRAGGLERS_S
+                if outcomes.all_stages_heard or late:
+                    return True
+    except TimeoutError:
+        return outcomes.done
+    return outcomes.done

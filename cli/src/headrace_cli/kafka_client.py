@@ -1,0 +1,202 @@
+"""The CLI's own Kafka clients: read topics whole or from now on, send events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from headrace.kafka import client_options
+
+from headrace.handler import Headers, Record
+from headrace.headers import event_headers
+from headrace.messages import DocumentEvent, Lane, OutputPosition
+from headrace.settings import Settings
+from headrace.topology import Noun
+from headrace.wire import encode_event
+from headrace_cli.failures import CommandFailed, unreachable
+
+_SENDING = 500
+"""Events on the way at once; the producer batches them."""
+_POLL_MS = 200
+
+
+@asynccontextmanager
+async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client for as long as the block lasts."""
+    client = AIOKafkaAdminClient(**client_options(settings))
+    try:
+        await client.start()
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def reader(settings: Settings, topic: str) -> AsyncIterator[TopicReader]:
+    """A reader of all partitions of a topic, outside any group."""
+    consumer = AIOKafkaConsumer(
+        **client_options(settings), enable_auto_commit=False, fetch_max_wait_ms=100
+    )
+    await consumer.start()
+    try:
+        numbers = await _partitions_of(consumer, topic, settings)
+        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        consumer.assign(partitions)
+        yield TopicReader(consumer, partitions)
+    finally:
+        await consumer.stop()
+
+
+async def _partitions_of(
+    consumer: AIOKafkaConsumer, topic: str, settings: Settings
+) -> set[int]:
+    topics = await consumer.topics()
+    if topic not in topics:
+        raise CommandFailed(
+            "topic_missing",
+            f"Kafka at {settings.kafka_bootstrap_servers} has no topic {topic}",
+            advice="`headrace topics apply` makes it; HEADRACE_TOPIC_PREFIX names it",
+        )
+    return set(consumer.partitions_for_topic(topic) or ())
+
+
+class TopicReader:
+    """Reads one topic; made by ``reader``."""
+
+    def __init__(
+        self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]
+    ) -> None:
+        self._consumer = consumer
+        self._partitions = partitions
+
+    async def all_so_far(self) -> AsyncGenerator[Record, None]:
+        """Every record from the beginning to what is the end now."""
+        ends = await self._consumer.end_offsets(self._partitions)
+        await self._consumer.seek_to_beginning(*self._partitions)
+        open_ = set(self._partitions)
+        while open_:
+            # Compaction leaves gaps, so the position tells, not the last record.
+            for partition in list(open_):
+                if await self._consumer.position(partition) >= ends[partition]:
+                    open_.discard(partition)
+            if not open_:
+                return
+            batches = await self._consumer.getmany(*open_, timeout_ms=_POLL_MS)
+            for partition, records in batches.items():
+                for record in records:
+                    if record.offset < ends[partition]:
+                        yield as_record(record)
+
+    async def seek_to_end(self) -> None:
+        """From here on ``from_now_on`` gives what comes later than this call."""
+        await self._consumer.seek_to_end(*self._partitions)
+        for partition in self._partitions:
+            await self._consumer.position(partition)
+
+    async def from_now_on(self) -> AsyncGenerator[list[Record], None]:
+        """Batches of new records for ever; empty ones while nothing comes."""
+        while True:
+            batches = await self._consumer.getmany(timeout_ms=_POLL_MS)
+            yield [as_record(record) for some in batches.values() for record in some]
+
+
+def as_record(record: ConsumerRecord) -> Record:
+    """A client's record as ours."""
+    return Record(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=tuple(record.headers),
+    )
+
+
+@asynccontextmanager
+async def sender(settings: Settings) -> AsyncIterator[Sender]:
+    """A producer for as long as the block lasts.
+
+    Raises:
+        CommandFailed: Kafka cannot be reached.
+    """
+    producer = AIOKafkaProducer(
+        **client_options(settings),
+        acks="all",
+        enable_idempotence=True,
+        max_request_size=settings.topology.max_message_bytes,
+        compression_type="zstd",
+        linger_ms=5,
+    )
+    try:
+        try:
+            await producer.start()
+        except OSError as error:
+            raise unreachable(
+                "Kafka", settings.kafka_bootstrap_servers, error
+            ) from error
+        yield Sender(producer)
+    finally:
+        await producer.stop()
+
+
+class Sender:
+    """Sends records; made by ``sender``."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+
+    async def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None = None,
+        headers: Headers = (),
+    ) -> OutputPosition:
+        """Send one record; returns when Kafka has it."""
+        sending = await self.start(
+            topic, key=key, value=value, partition=partition, headers=headers
+        )
+        sent = await sending
+        return OutputPosition(sent.topic, sent.partition, sent.offset)
+
+    async def start(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None = None,
+        headers: Headers = (),
+    ) -> asyncio.Future[Any]:
+        """Begin to send one record; the future ends when Kafka has it."""
+        sending: asyncio.Future[Any] = await self._producer.send(
+            topic, key=key, value=value, partition=partition, headers=list(headers)
+        )
+        return sending
+
+
+async def send_events(settings: Settings, events: Iterable[DocumentEvent]) -> None:
+    """Produce events; returns when Kafka has all of them."""
+    async with sender(settings) as out:
+        sending: list[asyncio.Future[Any]] = []
+        for event in events:
+            lane = event.lane or Lane.INTERACTIVE
+            sending.append(
+                await out.start(
+                    settings.topology.topic(Noun.DOCUMENTS, lane),
+                    key=event.key.record_key,
+                    value=encode_event(event),
+                    headers=event_headers(event),
+                )
+            )
+            if len(sending) >= _SENDING:
+                await asyncio.gather(*sending)
+                sending.clear()
+        await asyncio.gather(*sending)

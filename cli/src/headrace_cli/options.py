@@ -1,0 +1,76 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_DATA_DIR = Path(".headrace")
+
+
+class LaneOption(StrEnum):
+    """Which queue documents take."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+class ProviderOption(StrEnum):
+    """Who makes the vectors."""
+
+    LOCAL = "local"
+    OPENAI = "openai"
+    HASH = "hash"
+
+
+class StageOption(StrEnum):
+    """One of the four stages."""
+
+    LOADER = "loader"
+    CHUNKER = "chunker"
+    EMBEDDER = "embedder"
+    INDEXER = "indexer"
+
+
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        "--data-dir",
+        "-d",
+        envvar="HEADRACE_DATA_DIR",
+        help="Where the local stack keeps its data.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
+Collection = Annotated[
+    str, typer.Option("--collection", "-c", help="Name of the collection.")
+]
+Tenant = Annotated[str, typer.Option(help="Whose documents they are.")]
+Lane = Annotated[
+    LaneOption, typer.Option(help="interactive overtakes bulk in every stage.")
+]
+Paths = Annotated[
+    list[str], typer.Argument(help="Files, folders and URLs.", show_default=False)
+]
+DeleteMissing = Annotated[
+    bool,
+    typer.Option(
+        "--delete-missing",
+        help="Delete documents that were below the named folders and are gone.",
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(min=1, help="Give up waiting after this many seconds."),
+]
+Provider = Annotated[
+    ProviderOption | None,
+    typer.Option(help="Who makes the vectors; hash is for tests only."),
+]
+Partitions = Annotated[
+    int | None,
+    typer.Option(min=1, max=100, help="Of new topics; existing ones keep theirs."),
+]

@@ -1,0 +1,205 @@
+"""Does dead letters again, or gives them up for good.
+
+A replay sends the original record, byte for byte, to where it came from, with the
+arrival that it first had. The letter stays until the replay has come to an end: the
+stage has committed past the new record and, where the document is known, a final state
+was reported since. If it failed again, the stage has rewritten the letter itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import json
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from headrace.headers import ARRIVAL
+from headrace.messages import DeadLetter, StatusEvent
+from headrace.objects import Objects
+from headrace.settings import Settings
+from headrace.work import REPLAYS
+from headrace_cli.following import status_of
+from headrace_cli.group_offsets import committed_offsets
+from headrace_cli.kafka_client import Sender, TopicReader, reader, sender
+from headrace_cli.letters import OpenLetter, open_letters
+
+_ORIGINAL_BYTES = 64 * 1024 * 1024
+_POLL_S = 0.5
+
+
+@dataclass(slots=True)
+class Replay:
+    """One letter on its way again."""
+
+    letter: OpenLetter
+    partition: int = 0
+    offset: int = 0
+    final: StatusEvent | None = None
+    outcome: str = "waiting"
+    """``resolved``, ``failed_again`` or ``waiting``."""
+
+
+@dataclass(slots=True)
+class Replays:
+    """All replays of one command."""
+
+    settings: Settings
+    replays: list[Replay] = field(default_factory=list)
+
+    def heard(self, event: StatusEvent) -> None:
+        """Note a status that ends a replay."""
+        if not event.state.final:
+            return
+        for replay in self.replays:
+            letter = replay.letter.letter
+            same = event.key == letter.key and (
+                (letter.revision and event.revision == letter.revision)
+                or event.arrival == letter.arrival
+            )
+            if same:
+                replay.final = event
+
+
+async def original_value(letter: DeadLetter, settings: Settings) -> bytes | None:
+    """The record's value as it was read."""
+    if letter.original_object is None:
+        return letter.original_value
+    objects = Objects.from_settings(settings)
+    return await objects.get(letter.original_object, _ORIGINAL_BYTES)
+
+
+async def replay(
+    letters: Sequence[OpenLetter], settings: Settings, *, timeout_s: float
+) -> list[Replay]:
+    """Send the letters again in order and see what becomes of them."""
+    replays = Replays(settings)
+    topology = settings.topology
+    async with sender(settings) as out, reader(settings, topology.status) as status:
+        await status.seek_to_end()
+        for letter in letters:
+            replays.replays.append(await _send(letter, out, settings))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await _settled(replays, status)
+        await _judge(replays, out)
+    return replays.replays
+
+
+async def _send(letter: OpenLetter, out: Sender, settings: Settings) -> Replay:
+    dead = letter.letter
+    headers = [
+        (name, value)
+        for name, value in dead.original_headers
+        if name not in (ARRIVAL, REPLAYS)
+    ]
+    if dead.arrival is not None:
+        headers.append((ARRIVAL, str(dead.arrival).encode()))
+    headers.append((REPLAYS, b"%d" % (_replays_before(dead) + 1)))
+    position = await out.send(
+        dead.origin_topic,
+        key=dead.original_key,
+        value=await original_value(dead, settings),
+        partition=dead.origin_partition,
+        headers=headers,
+    )
+    return Replay(letter, position.partition, position.last_offset)
+
+
+def _replays_before(letter: DeadLetter) -> int:
+    values = [value for name, value in letter.original_headers if name == REPLAYS]
+    return int(values[-1]) if values and values[-1].isdigit() else 0
+
+
+async def _settled(replays: Replays, status: TopicReader) -> None:
+    """Return once every replay was handled and, where it can, has a final state."""
+    looked = 0.0
+    passed: set[int] = set()
+    async for records in status.from_now_on():
+        for event in map(status_of, records):
+            if event is not None:
+                replays.heard(event)
+        if time.monotonic() - looked >= _POLL_S:
+            looked = time.monotonic()
+            passed = await _passed(replays)
+        if all(
+            number in passed and (each.final or each.letter.letter.key is None)
+            for number, each in enumerate(replays.replays)
+        ):
+            return
+
+
+async def _passed(replays: Replays) -> set[int]:
+    """Which replays their stage has committed past."""
+    stages = {each.letter.letter.stage for each in replays.replays}
+    committed = {
+        stage: await committed_offsets(replays.settings, stage) for stage in stages
+    }
+    return {
+        number
+        for number, each in enumerate(replays.replays)
+        if committed[each.letter.letter.stage].get(
+            (each.letter.letter.origin_topic, each.partition), 0
+        )
+        > each.offset
+    }
+
+
+async def _judge(replays: Replays, out: Sender) -> None:
+    """Resolve the letters of replays that ended well."""
+    passed = await _passed(replays)
+    now = {each.record_key: each for each in await open_letters(replays.settings)}
+    again = {
+        (
+            each.letter.origin_topic,
+            each.letter.origin_partition,
+            each.letter.origin_offset,
+        )
+        for each in now.values()
+    }
+    for number, each in enumerate(replays.replays):
+        letter = each.letter.letter
+        present = now.get(each.letter.record_key)
+        rewritten = present is not None and present.offset != each.letter.offset
+        elsewhere = (letter.origin_topic, each.partition, each.offset) in again
+        if rewritten or elsewhere:
+            each.outcome = "failed_again"
+            if elsewhere and not rewritten:
+                # What cannot be read is known by its place alone, so its second
+                # failure is a letter of its own.
+                await resolve(each.letter, out, replays.settings, action="replay")
+        elif number in passed and (each.final is not None or letter.key is None):
+            each.outcome = "resolved"
+            await resolve(each.letter, out, replays.settings, action="replay")
+
+
+async def resolve(
+    letter: OpenLetter,
+    out: Sender,
+    settings: Settings,
+    *,
+    action: str,
+    reason: str = "",
+) -> None:
+    """Write down who did it, then take the letter off the topic.
+
+    In this order: dying in between leaves a letter too many, never one too few.
+    """
+    audit = {
+        "action": action,
+        "reason": reason,
+        "at_ms": round(time.time() * 1000),
+        "by": f"{getpass.getuser()}@{socket.gethostname()}",
+        "letter": letter.summary(),
+    }
+    await out.send(
+        settings.topology.audit,
+        key=letter.id.encode(),
+        value=json.dumps(audit, ensure_ascii=False).encode(),
+    )
+    await out.send(
+        letter.topic, key=letter.record_key, value=None, partition=letter.partition
+    )

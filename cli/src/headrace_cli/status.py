@@ -1,0 +1,105 @@
+"""``headrace status``: how far the stages are behind, and documents by state."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from headrace.messages import Stage
+from headrace.settings import Settings
+from headrace.verify import PartitionOffsets
+from headrace_cli.failures import EXIT_OK
+from headrace_cli.following import status_of
+from headrace_cli.group_offsets import all_offsets
+from headrace_cli.kafka_client import reader
+from headrace_cli.letters import open_letters
+from headrace_cli.opening import Needs, Pipeline, opened
+from headrace_cli.output import Output
+from headrace_cli.overview import Overview
+from headrace_cli.readiness import readiness
+
+_EVERY_S = 2.0
+
+
+async def show_status(*, data_dir: Path, watch: bool, output: Output) -> int:
+    """Print it once, or for ever; the exit code."""
+    async with opened(data_dir, Needs(broker=True), output) as pipeline:
+        while True:
+            answer = await read_status(pipeline)
+            _print(answer, output)
+            output.answer(answer)
+            if not watch:
+                return EXIT_OK
+            await asyncio.sleep(_EVERY_S)
+
+
+async def read_status(pipeline: Pipeline) -> dict[str, Any]:
+    """Everything that the command shows."""
+    settings = pipeline.settings
+    overview = Overview()
+    async with reader(settings, settings.topology.status) as status:
+        async for record in status.all_so_far():
+            if (event := status_of(record)) is not None:
+                overview.accept(event)
+    oldest = overview.oldest_on_the_way(round(time.time() * 1000))
+    letters = await open_letters(settings)
+    return {
+        "stages": await _stages(settings, pipeline.probes or {}),
+        "documents": dict(sorted(overview.documents.items())),
+        "oldest": None
+        if oldest is None
+        else {"document": str(oldest[0]), "age_seconds": round(oldest[1], 1)},
+        "dead_letters": len(letters),
+    }
+
+
+async def _stages(
+    settings: Settings, probes: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    offsets = await all_offsets(settings)
+    stages: dict[str, dict[str, Any]] = {}
+    for stage in Stage:
+        own = [each for each in offsets if each.stage is stage]
+        stages[stage] = {
+            "lag": _lag(own),
+            "bulk_lag": _lag([each for each in own if ".bulk." in each.topic]),
+            "partitions_with_lag": sum(_lag([each]) > 0 for each in own),
+            "ready": await readiness(probes[stage]) if stage in probes else "unknown",
+        }
+    return stages
+
+
+def _lag(offsets: Sequence[PartitionOffsets]) -> int:
+    return sum(
+        each.end - max(each.begin, each.committed or 0)
+        for each in offsets
+        if each.end > max(each.begin, each.committed or 0)
+    )
+
+
+def _print(answer: Mapping[str, Any], output: Output) -> None:
+    output.table(
+        ["stage", "#lag", "#of it bulk", "#partitions with lag", "ready"],
+        [
+            (
+                name,
+                stage["lag"],
+                stage["bulk_lag"],
+                stage["partitions_with_lag"],
+                stage["ready"],
+            )
+            for name, stage in answer["stages"].items()
+        ],
+    )
+    output.text()
+    states = [f"{count} {state}" for state, count in answer["documents"].items()]
+    output.text(f"documents: {', '.join(states) or 'none yet'}")
+    if answer["oldest"]:
+        oldest = answer["oldest"]
+        output.text(
+            f"oldest on the way: {oldest['document']}, {oldest['age_seconds']:.0f} s"
+        )
+    output.text(f"open dead letters: {answer['dead_letters']}")
