@@ -18,7 +18,7 @@ code                      what it means
 ``invalid_field``         any other broken bound; the message names the field
 ========================  ==============================================================
 
-``input`` adds those that only producers can cause.
+The codes that only producers can cause are in ``input``.
 """
 
 from __future__ import annotations

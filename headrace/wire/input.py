@@ -4,8 +4,8 @@ Formats are told apart in this order: the ``content-type`` header (in its binary
 CloudEvents uses it for the data), CloudEvents headers, the first byte (``{`` is JSON),
 else Protobuf. A null or empty value under a valid record key is a delete.
 
-``decode_event`` raises nothing but ``Unreadable``, whatever the bytes. Beside the codes
-of ``bounds``:
+Nothing but ``Unreadable`` is ever raised, whatever the bytes. Beside the codes of
+``bounds``:
 
 ===========================  ===========================================================
 code                         what it means
