@@ -24,6 +24,9 @@ from headrace.store import (
 
 _STATE_OPERATIONS = (Flip, WriteAccepted)
 
+_EXPECTED = ("accepted_arrival", "accepted_revision", "accepted_floor")
+"""What differs between any two acceptances of a document."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -202,8 +205,7 @@ def _write_accepted(operations: Iterable[Operation], max_bytes: int) -> Iterator
         holds = qdrant.Filter(
             must=[
                 has_id(identity),
-                equal("accepted_revision", expected["accepted_revision"]),
-                equal("accepted_arrival", expected["accepted_arrival"]),
+                *(equal(name, expected[name]) for name in _EXPECTED),
             ]
         )
         written = payloads.accepted_fields(

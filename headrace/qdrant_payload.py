@@ -146,7 +146,7 @@ def accepted_fields(
         "accepted_source_version": accepted.source_version,
         "accepted_hash": accepted.content_hash.hex(),
         "accepted_revision": accepted.revision,
-        "accepted_floor": str(accepted.floor) if accepted.floor else None,
+        "accepted_floor": str(accepted.floor) if accepted.floor else "",
         "accepted_previous": accepted.previous,
     }
     if deletes:
@@ -203,8 +203,8 @@ def state_of(collection: str, payload: Mapping[str, Any]) -> StateRecord:
     )
 
 
-def _arrival(text: str | None) -> Arrival | None:
-    return None if text is None else Arrival.parse(text)
+def _arrival(text: str) -> Arrival | None:
+    return Arrival.parse(text) if text else None
 
 
 def spec_fields(spec: CollectionSpec) -> dict[str, Any]:

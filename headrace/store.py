@@ -3,12 +3,15 @@
 Two collections per Headrace collection: ``<name>`` holds the points (one per chunk),
 ``<name>__documents`` the state records and the collection's own record. Adapters:
 ``qdrant`` (Qdrant server, cluster or local store over gRPC) and, in the tests, a fake;
-both pass tests/contracts/store.py.
+both pass tests/contracts/store_contract.py.
 
 Every operation may be repeated with no further effect, and every method raises
 ``SharedFailure`` (reason ``store_unavailable``) when the store cannot be reached, does
 not answer in time or refuses for a passing reason; a failed call may have been applied
-in part. Methods may be cancelled at any await; a cancelled write may have been applied.
+in part. Where a collection is missing the reason is ``collection_missing``, and
+``ensure_collection`` makes it again. ``DocumentFailure`` (code ``store_refused``) says
+that the same call will never succeed. Methods may be cancelled at any await; a
+cancelled write may have been applied.
 """
 
 from __future__ import annotations
@@ -99,8 +102,9 @@ class RemoveObsolete:
 class WriteAccepted:
     """Write the accepted fields where the record still holds ``expected``.
 
-    ``expected`` ``None`` inserts the record only where there is none. With
-    ``deletes``, the deleted revision becomes ``accepted.revision`` in the same write.
+    Holds where arrival, revision and floor are those of ``expected``; ``None`` inserts
+    the record only where there is none. With ``deletes``, the deleted revision becomes
+    ``accepted.revision`` in the same write. An empty ``name`` leaves the record's.
     """
 
     key: DocumentKey
@@ -115,7 +119,10 @@ Operation = StoreChunks | SetLive | Flip | RemoveObsolete | WriteAccepted
 
 @dataclass(frozen=True, slots=True)
 class StoredPoint:
-    """A point as read back; ``vector`` only where asked for, and never for a hole."""
+    """A point as read back; ``vector`` only where asked for, and never for a hole.
+
+    Vectors come back with length 1: the store keeps their direction.
+    """
 
     id: str
     payload: Mapping[str, Any]
@@ -149,6 +156,7 @@ class Store(Protocol):
     async def apply(self, collection: str, operations: Sequence[Operation]) -> None:
         """Carry out operations in order; conditions that do not hold are silent.
 
+        The order holds for the operations of any one document.
         Returns when all are applied and visible to reads. The caller bounds a call to
         a few MB; the adapter splits what the store's own limits demand.
         """

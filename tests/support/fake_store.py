@@ -14,7 +14,7 @@ from headrace import qdrant_payload as payloads
 from headrace.errors import DocumentFailure, SharedFailure
 from headrace.identity import DocumentKey
 from headrace.messages import Manifest
-from headrace.state import ChunkSet, StateRecord, Visible
+from headrace.state import Accepted, ChunkSet, StateRecord, Visible
 from headrace.store import (
     CollectionMismatch,
     CollectionSpec,
@@ -323,10 +323,7 @@ def _write_accepted(target: _Collection, write: WriteAccepted) -> None:
         if write.expected is not None:
             return
         record = StateRecord(write.key, write.accepted)
-    elif write.expected is None or (
-        (record.accepted.arrival, record.accepted.revision)
-        != (write.expected.arrival, write.expected.revision)
-    ):
+    elif write.expected is None or _changed(record.accepted, write.expected):
         return
     target.states[write.key] = replace(
         record,
@@ -335,6 +332,14 @@ def _write_accepted(target: _Collection, write: WriteAccepted) -> None:
             write.accepted.revision if write.deletes else record.deleted_revision
         ),
         name=write.name or record.name,
+    )
+
+
+def _changed(found: Accepted, expected: Accepted) -> bool:
+    return (found.arrival, found.revision, found.floor) != (
+        expected.arrival,
+        expected.revision,
+        expected.floor,
     )
 
 

@@ -1,0 +1,129 @@
+"""The store's contract, on the fake, on the local store and on a Qdrant server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import pytest
+
+from headrace.identity import DocumentKey, InvalidKeyError
+from headrace.qdrant import QdrantStore
+from headrace.store import CollectionMismatch, Store
+from tests.contracts.store_contract import (
+    StoreContract,
+    collection,
+    key,
+)
+from tests.support.fake_store import FakeStore
+from tests.support.store_process import StoreProcess
+from tests.support.store_values import SPEC, chunks, document, set_of
+
+__all__ = ["collection", "key"]
+
+QDRANT_URL = os.environ.get("QDRANT_URL", "")
+
+
+class TestFakeStore(StoreContract):
+    @pytest.fixture
+    async def store(self) -> Store:
+        return FakeStore()
+
+
+class QdrantContract(StoreContract):
+    """What only many connections can show."""
+
+    @pytest.fixture
+    async def store(self, url: str) -> AsyncIterator[Store]:
+        store = QdrantStore(url, max_call_bytes=1024 * 1024)
+        yield store
+        await store.close()
+        await store.close()
+
+    async def test_many_processes_may_make_a_collection_at_once(self, url: str) -> None:
+        name = f"race-{uuid4().hex[:12]}"
+        stores = [QdrantStore(url) for _ in range(6)]
+        await asyncio.gather(*(one.ensure_collection(name, SPEC) for one in stores))
+        owner = document(DocumentKey("default", name, "doc"))
+        await asyncio.gather(*(one.apply(name, [chunks(owner, 5)]) for one in stores))
+        assert await stores[0].count(name, set_of(owner)) == 5
+        await stores[0].drop_collection(name)
+        for one in stores:
+            await one.close()
+
+    async def test_of_rivals_with_different_models_one_wins(self, url: str) -> None:
+        name = f"race-{uuid4().hex[:12]}"
+        specs = [replace(SPEC, dimensions=number) for number in range(2, 8)]
+        stores = [QdrantStore(url) for _ in specs]
+        outcomes = await asyncio.gather(
+            *(
+                one.ensure_collection(name, spec)
+                for one, spec in zip(stores, specs, strict=True)
+            ),
+            return_exceptions=True,
+        )
+        winners = [
+            spec
+            for spec, outcome in zip(specs, outcomes, strict=True)
+            if outcome is None
+        ]
+        assert len(winners) == 1
+        assert sum(isinstance(one, CollectionMismatch) for one in outcomes) == 5
+        assert (await stores[0].collections())[name] == winners[0]
+        await stores[0].drop_collection(name)
+        for one in stores:
+            await one.close()
+
+    async def test_a_collection_dropped_elsewhere_is_made_again(
+        self, url: str, store: Store, collection: str, key: DocumentKey
+    ) -> None:
+        elsewhere = QdrantStore(url)
+        await elsewhere.drop_collection(collection)
+        await elsewhere.close()
+        with pytest.raises(Exception, match="is not in the store"):
+            await store.apply(collection, [chunks(document(key), 1)])
+        await store.ensure_collection(collection, SPEC)
+        await store.apply(collection, [chunks(document(key), 1)])
+        assert await store.count(collection, set_of(document(key))) == 1
+
+    async def test_the_name_of_anothers_state_records_is_refused(
+        self, store: Store
+    ) -> None:
+        with pytest.raises(InvalidKeyError, match="__documents"):
+            await store.ensure_collection("docs__documents", SPEC)
+
+
+@pytest.fixture(scope="session")
+def local_store() -> Iterator[StoreProcess]:
+    # Making a collection waits for the disk a dozen times, and every test makes one.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with TemporaryDirectory(dir=memory) as directory:
+        process = StoreProcess(Path(directory, "data"))
+        process.start()
+        yield process
+        assert process.stop() == 0
+
+
+class TestLocalStore(QdrantContract):
+    @pytest.fixture
+    def url(self, local_store: StoreProcess) -> str:
+        return local_store.url
+
+
+if QDRANT_URL:
+
+    class TestQdrantServer(QdrantContract):
+        @pytest.fixture
+        def url(self) -> str:
+            return QDRANT_URL
+
+else:
+
+    @pytest.mark.skip(reason="not run: QDRANT_URL does not name a Qdrant server")
+    def test_qdrant_server() -> None:
+        """Stands for the whole contract on a Qdrant server."""
