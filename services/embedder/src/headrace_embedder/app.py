@@ -38,6 +38,7 @@ async def build(context: StageContext[EmbedderSettings]) -> EmbedderHandler:
         backoff=Backoff(settings.backoff_s),
         random=random.random,
     )
+    calls.check()
     embedding = Embedding(
         calls=calls,
         cache=SqliteCache(

@@ -107,6 +107,14 @@ class Calls:
         self._requests.scale(share, now=now)
         self._tokens.scale(share, now=now)
 
+    def check(self) -> None:
+        """Send a text that is known to be good, without waiting for the answer.
+
+        At start it finds a wrong key, model or size before any document comes by;
+        ``blocked`` then says so.
+        """
+        self._running_check()
+
     async def embed(self, texts: Sequence[str], *, tokens: int) -> list[bytes]:
         """One call. Takes over the caller's slot and gives it back at the end.
 
@@ -135,8 +143,7 @@ class Calls:
                 if not self._breaker.start_probe(now=self._clock.monotonic()):
                     raise self._paused()
                 self._note_state()
-                self._check = asyncio.create_task(self._checked())
-            await asyncio.wait({self._check})
+            await asyncio.wait({self._running_check()})
 
     async def others_succeed(self, *, since: int, failures: int) -> None:
         """Return once the provider has answered a call that began after ``since``.
@@ -160,9 +167,7 @@ class Calls:
             if self._answered > since:
                 return
             self._raise_if_paused()
-            if self._check is None or self._check.done():
-                self._check = asyncio.create_task(self._checked())
-            await asyncio.wait({self._check})
+            await asyncio.wait({self._running_check()})
             if self._answered > since:
                 return
             failures += 1
@@ -172,6 +177,12 @@ class Calls:
         if self._check is not None:
             self._check.cancel()
             await asyncio.wait({self._check})
+
+    def _running_check(self) -> asyncio.Task[None]:
+        """The check that runs, or a new one; never two at once."""
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(self._checked())
+        return self._check
 
     async def _checked(self) -> None:
         """Send the text that is known to be good; the breaker learns the outcome."""
