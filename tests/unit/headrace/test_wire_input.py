@@ -643,7 +643,7 @@ class TestPoison:
             max_size=5,
         ),
     )
-    @settings(max_examples=400)
+    @settings(max_examples=200)
     @example(value=b"\0", key=None, headers=[])
     @example(value=b"{", key=b"\xff", headers=[])
     def test_nothing_raises_anything_but_unreadable(
@@ -682,7 +682,7 @@ class TestPoison:
         ),
         structured=st.booleans(),
     )
-    @settings(max_examples=400)
+    @settings(max_examples=200)
     def test_no_json_raises_anything_but_unreadable(
         self, members: dict[str, Any], *, structured: bool
     ) -> None:
