@@ -34,6 +34,24 @@ PLAIN_KINDS = frozenset({Kind.TEXT, Kind.MARKDOWN, Kind.CODE})
 """Taken as they are; nothing is parsed."""
 
 
+_PDF_WITHIN = 1024
+"""A PDF's header may follow other bytes, says its specification."""
+_PDF = b"%PDF-"
+ZIP = b"PK\x03\x04"
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_MARKED_UP = (b"{\\rtf", b"%!PS")
+
+
+def is_pdf(head: bytes) -> bool:
+    """Whether the first bytes are a PDF's."""
+    return _PDF in head[:_PDF_WITHIN]
+
+
+def is_marked_up(head: bytes) -> bool:
+    """RTF and PostScript: texts that are not meant to be read as they are."""
+    return head.startswith(_MARKED_UP)
+
+
 @dataclass(frozen=True, slots=True)
 class TextKind:
     """A kind of text and, for code, its language."""
@@ -247,6 +265,12 @@ def text_kind(head: str, *, name: str = "", media_type: str = "") -> TextKind:
     if hint.kind is Kind.CODE or _confirmed(hint.kind, head):
         return hint
     return _by_content(head, named=bool(_extension(name)))
+
+
+def names_kind(name: str) -> bool:
+    """Whether a name has an extension that says something."""
+    extension = _extension(name)
+    return extension in _LANGUAGE_BY_EXTENSION or extension in _KIND_BY_EXTENSION
 
 
 def _hint(name: str, media_type: str) -> TextKind:

@@ -10,7 +10,16 @@ from importlib import import_module
 from headrace.errors import DocumentFailure
 from headrace_loader.extractors.archive import encrypted, member, opened
 from headrace_loader.extractors.source import Source
-from headrace_loader.kinds import PLAIN_KINDS, Kind, TextKind, text_kind
+from headrace_loader.kinds import (
+    OLE,
+    PLAIN_KINDS,
+    ZIP,
+    Kind,
+    TextKind,
+    is_marked_up,
+    is_pdf,
+    text_kind,
+)
 from headrace_loader.pieces import Piece
 from headrace_loader.texts import (
     HEAD_BYTES,
@@ -38,14 +47,11 @@ _MODULES = {
 _MAY_BE_EMPTY = PLAIN_KINDS | {Kind.CSV, Kind.JSON, Kind.JSON_LINES}
 """Kinds whose empty text is what they hold; in others it is out of our reach."""
 
-_PDF_WITHIN = 1024
-"""A PDF's header may follow other bytes, says its specification."""
 _CHARSET = re.compile(
     rb"(?:<meta\b[^>]{0,200}?charset=|<\?xml\b[^>]{0,100}?encoding=)[\"' ]*([\w.:-]+)",
     re.IGNORECASE,
 )
 _CHARSET_WITHIN = 4096
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _OFFICE = (
     ("word/document.xml", Kind.DOCX),
     ("ppt/presentation.xml", Kind.PPTX),
@@ -85,13 +91,13 @@ def identify(source: Source) -> Identified:
     file = source.file
     file.seek(0)
     head = file.read(HEAD_BYTES)
-    if b"%PDF-" in head[:_PDF_WITHIN]:
+    if is_pdf(head):
         return Identified(Kind.PDF)
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(ZIP):
         return Identified(_container(source))
-    if head.startswith(_OLE):
+    if head.startswith(OLE):
         raise _old_office(source, head)
-    if head.startswith((b"{\\rtf", b"%!PS")) or not is_text(head):
+    if is_marked_up(head) or not is_text(head):
         raise _unsupported(_name_of(head))
     charset = find_charset(
         file,

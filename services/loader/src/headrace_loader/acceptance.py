@@ -1,0 +1,186 @@
+"""Acceptance: which event of a document counts, and under which revision.
+
+``state.decide`` decides; this reads and writes the state records it decides on, many
+documents to a call. The store does not say whether a condition held, so after each
+write the record is read back, and only what it then holds is acted on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from headrace.batching import Batcher
+from headrace.errors import DocumentFailure
+from headrace.identity import DocumentKey
+from headrace.state import Accepted, Candidate, Decision, StateRecord, Verdict, decide
+from headrace.store import CollectionMismatch, CollectionSpec, Store, WriteAccepted
+
+_TRIES = 8
+"""Losing a race takes another writer each time; so many in a row are a fault."""
+_WRITTEN = {Verdict.NEW, Verdict.UNCHANGED, Verdict.SUPERSEDED}
+
+T = TypeVar("T")
+
+_Read = tuple[str, DocumentKey]
+_Write = tuple[str, WriteAccepted]
+_Result = StateRecord | None | Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How calls to the store are gathered."""
+
+    max_items: int = 128
+    max_wait_s: float = 0.005
+    concurrency: int = 4
+
+
+class Acceptance:
+    """Accepts events; one per process."""
+
+    def __init__(
+        self, store: Store, *, spec: CollectionSpec, batching: Batching | None = None
+    ) -> None:
+        self._store = store
+        self._spec = spec
+        batching = batching or Batching()
+        self._reads: Batcher[_Read, _Result] = _batcher(self._read_all, batching)
+        self._writes: Batcher[_Write, _Result] = _batcher(self._write_all, batching)
+
+    async def ensure(self, collection: str) -> None:
+        """Have the collection made for this model.
+
+        Raises:
+            DocumentFailure: ``collection_mismatch``.
+            SharedFailure: the store's.
+        """
+        try:
+            await self._store.ensure_collection(collection, self._spec)
+        except CollectionMismatch as error:
+            raise DocumentFailure(
+                "collection_mismatch",
+                str(error),
+                advice="use another collection, or reindex this one with the new model",
+            ) from error
+
+    async def accept(self, candidate: Candidate, *, name: str = "") -> Decision:
+        """Decide and, where the verdict is to be written, write it.
+
+        What is returned holds in the store. Cancelled or repeated at any point, the
+        next try finds its own write and goes on under the same revision.
+
+        Raises:
+            DocumentFailure: ``contended``; others kept writing the same record.
+            SharedFailure: the store's.
+        """
+        key = candidate.key
+        record = _record(await self._reads.submit((key.collection, key)))
+        for _ in range(_TRIES):
+            decision = decide(candidate, record)
+            accepted = decision.accepted
+            if decision.verdict not in _WRITTEN or accepted is None:
+                return decision
+            deletes = candidate.deletes and decision.verdict is Verdict.NEW
+            write = WriteAccepted(
+                key,
+                accepted,
+                expected=None if record is None else record.accepted,
+                deletes=deletes,
+                name=name,
+            )
+            record = _record(await self._writes.submit((key.collection, write)))
+            if _holds(record, accepted, deletes=deletes):
+                return decision
+        raise DocumentFailure(
+            "contended",
+            f"the document's record changed {_TRIES} times while it was accepted",
+            advice="look for a second loader that reads the topics in another group",
+            retryable=True,
+        )
+
+    async def close(self) -> None:
+        """Let go of waiting callers, and of the store."""
+        await self._reads.close()
+        await self._writes.close()
+        await self._store.close()
+
+    async def _read_all(self, reads: list[_Read]) -> list[_Result]:
+        async def one(collection: str, group: list[_Read]) -> list[_Result]:
+            keys = [key for _, key in group]
+            states = await self._store.read_states(collection, keys)
+            return [states.get(key) for key in keys]
+
+        return await _by_collection(reads, one)
+
+    async def _write_all(self, writes: list[_Write]) -> list[_Result]:
+        async def one(collection: str, group: list[_Write]) -> list[_Result]:
+            operations = [write for _, write in group]
+            await self._store.apply(collection, operations)
+            keys = [write.key for write in operations]
+            states = await self._store.read_states(collection, keys)
+            return [states.get(key) for key in keys]
+
+        return await _by_collection(writes, one)
+
+
+def _batcher(
+    flush: Callable[[list[T]], Awaitable[list[_Result]]], batching: Batching
+) -> Batcher[T, _Result]:
+    return Batcher(
+        flush,
+        max_items=batching.max_items,
+        # States are small; only their number counts.
+        max_bytes=1,
+        size_of=_nothing,
+        max_wait_s=batching.max_wait_s,
+        concurrency=batching.concurrency,
+    )
+
+
+def _nothing(_: object) -> int:
+    return 0
+
+
+async def _by_collection(
+    items: Sequence[tuple[str, T]],
+    one: Callable[[str, list[tuple[str, T]]], Awaitable[list[_Result]]],
+) -> list[_Result]:
+    """Call ``one`` for each collection; a failure is the result of its own items."""
+    groups: dict[str, list[int]] = {}
+    for index, (collection, _) in enumerate(items):
+        groups.setdefault(collection, []).append(index)
+    outcomes = await asyncio.gather(
+        *(
+            one(collection, [items[index] for index in indexes])
+            for collection, indexes in groups.items()
+        ),
+        return_exceptions=True,
+    )
+    results: list[_Result] = [None] * len(items)
+    for indexes, outcome in zip(groups.values(), outcomes, strict=True):
+        for position, index in enumerate(indexes):
+            if isinstance(outcome, BaseException):
+                if not isinstance(outcome, Exception):
+                    raise outcome
+                results[index] = outcome
+            else:
+                results[index] = outcome[position]
+    return results
+
+
+def _record(result: _Result) -> StateRecord | None:
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _holds(record: StateRecord | None, accepted: Accepted, *, deletes: bool) -> bool:
+    """Whether the record is what was written: own arrival, revision and hash."""
+    return (
+        record is not None
+        and record.accepted == accepted
+        and (not deletes or record.deleted_revision >= accepted.revision)
+    )

@@ -1,0 +1,153 @@
+"""The text of one document after it was read, and its hash.
+
+The content hash decides whether a document changed: SHA-256 over the text, over its
+segments, and over the metadata that is stored with every chunk and shown to people:
+name, media type, source URI, user and attributes. Import job and session are left out:
+they say by which way a document came, and importing the same again changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from headrace.messages import Metadata, TextPart
+from headrace.wire import TextPartReader
+
+INLINE_TEXT_BYTES = 256 * 1024
+"""Up to here a text travels in its record; the contract allows twice that."""
+INLINE_ENCODED_BYTES = 512 * 1024
+"""Of text and segments together, well below what the broker takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What was found in a document; ``close`` removes its file.
+
+    Attributes:
+        parts: all of it, where it is small.
+        path: else the file that holds it as a claim-checked text does.
+        digest: SHA-256 of that file.
+    """
+
+    parser: str
+    metadata: Metadata
+    length: int
+    content_hash: bytes
+    parts: tuple[TextPart, ...] | None = None
+    path: Path | None = None
+    digest: bytes = b""
+
+    def close(self) -> None:
+        """Remove what is on disk; may be called twice."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+class Spool:
+    """Takes a text part by part: in memory while it is small, then in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._held: list[bytes] = []
+        self._text_bytes = 0
+        self._encoded_bytes = 0
+        self._length = 0
+        self._text = hashlib.sha256()
+        self._structure = hashlib.sha256()
+        self._encoded = hashlib.sha256()
+
+    async def add(self, part: TextPart, encoded: bytes) -> None:
+        """Take the next part; ``encoded`` is the same as ``encode_text_part`` gives."""
+        text = part.text.encode()
+        self._text.update(text)
+        self._structure.update(_structure(part))
+        self._text_bytes += len(text)
+        self._length += len(part.text)
+        self._encoded_bytes += len(encoded)
+        if self._file is None and self._fits():
+            self._held.append(encoded)
+            return
+        await asyncio.to_thread(self._write, encoded)
+
+    def finish(self, *, parser: str, metadata: Metadata) -> Content:
+        """The whole; the spool is closed."""
+        self.close()
+        content_hash = hashlib.sha256(
+            self._text.digest() + self._structure.digest() + _metadata_digest(metadata)
+        ).digest()
+        parts: tuple[TextPart, ...] | None = None
+        if self._file is None:
+            parts = tuple(TextPartReader().feed(b"".join(self._held)))
+        return Content(
+            parser=parser,
+            metadata=metadata,
+            length=self._length,
+            content_hash=content_hash,
+            parts=parts,
+            path=None if self._file is None else self._path,
+            digest=self._encoded.digest(),
+        )
+
+    def close(self) -> None:
+        """Close the file and leave it."""
+        if self._file is not None:
+            self._file.close()
+
+    def discard(self) -> None:
+        """Close and remove the file: the document was not read to its end."""
+        self.close()
+        self._path.unlink(missing_ok=True)
+
+    def _fits(self) -> bool:
+        return (
+            self._text_bytes <= INLINE_TEXT_BYTES
+            and self._encoded_bytes <= INLINE_ENCODED_BYTES
+        )
+
+    def _write(self, encoded: bytes) -> None:
+        if self._file is None:
+            self._file = self._path.open("wb")
+            for held in self._held:
+                self._encoded.update(held)
+                self._file.write(held)
+            self._held.clear()
+        self._encoded.update(encoded)
+        self._file.write(encoded)
+
+
+def _structure(part: TextPart) -> bytes:
+    lines = [
+        "\t".join(
+            (
+                str(segment.start),
+                str(segment.end),
+                segment.kind,
+                str(segment.page),
+                "\x1f".join(segment.heading_path),
+                segment.section,
+                segment.language,
+                "1" if segment.has_header else "",
+            )
+        )
+        for segment in part.segments
+    ]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _metadata_digest(metadata: Metadata) -> bytes:
+    text = json.dumps(
+        [
+            metadata.name,
+            metadata.media_type,
+            metadata.source_uri,
+            metadata.user_id,
+            sorted(metadata.attributes.items()),
+        ]
+    )
+    return hashlib.sha256(text.encode()).digest()

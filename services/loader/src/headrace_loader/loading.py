@@ -1,0 +1,210 @@
+"""One document from its source to its content: fetched, identified, read, hashed."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from headrace.errors import SharedFailure
+from headrace.messages import DocumentEvent, Metadata, ObjectReference
+from headrace.objects import EXTERNAL_SCHEMES, Objects
+from headrace.wire import encode_text_part
+from headrace_loader.content import Content, Spool
+from headrace_loader.kinds import names_kind
+from headrace_loader.pieces import clip
+from headrace_loader.plain_text import MAX_BYTES, plain_text
+from headrace_loader.sandbox.frames import Request
+from headrace_loader.sandbox.pool import ParserPool
+from headrace_loader.sources.fetched import Fetched, too_large
+from headrace_loader.sources.files import FileSource
+from headrace_loader.sources.guard import blocked
+from headrace_loader.sources.urls import UrlSource
+from headrace_loader.workspace import Workspace
+
+_DISK = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+}
+"""Errors of the work directory: every document would meet them."""
+_SECRET_NAMES = ("sig", "token", "key", "secret", "password", "credential", "auth")
+_MAX_NAME = 1024
+_MAX_URI = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Everything that a document may come from."""
+
+    files: FileSource
+    urls: UrlSource
+    objects: Objects
+
+
+class Loading:
+    """Loads documents; one per process, ``at_once`` at a time, the others wait."""
+
+    def __init__(
+        self,
+        *,
+        workspace: Workspace,
+        sources: Sources,
+        parsers: ParserPool,
+        at_once: int,
+        max_bytes: int,
+    ) -> None:
+        self._workspace = workspace
+        self._sources = sources
+        self._parsers = parsers
+        self._slots = asyncio.Semaphore(at_once)
+        self._max_bytes = max_bytes
+
+    async def load(self, event: DocumentEvent, *, cautious: bool = False) -> Content:
+        """The event's text. The caller closes the content.
+
+        Args:
+            event: an upsert.
+            cautious: an earlier try may have died in a parser; use plainer ones.
+
+        Raises:
+            DocumentFailure: the source's, the parser's.
+            SharedFailure: the object store's; ``parser_unavailable``;
+                ``work_dir_unavailable``.
+        """
+        async with self._slots:
+            try:
+                return await self._load(event, cautious=cautious)
+            except OSError as error:
+                if error.errno in _DISK:
+                    raise SharedFailure(
+                        "work_dir_unavailable",
+                        f"HEADRACE_WORK_DIR cannot be used: {error.strerror}",
+                    ) from error
+                raise
+
+    async def close(self) -> None:
+        """Close connections, children and files."""
+        await self._parsers.close()
+        await self._sources.urls.close()
+        self._workspace.close()
+
+    async def _load(self, event: DocumentEvent, *, cautious: bool) -> Content:
+        path = self._workspace.file()
+        spool = Spool(self._workspace.file())
+        try:
+            fetched = await self._fetch(event, path)
+            name, media_type = _hints(event, fetched)
+            data = event.inline
+            if data is None and fetched is not None and fetched.size <= MAX_BYTES:
+                data = await asyncio.to_thread(path.read_bytes)
+            text = (
+                plain_text(data, name=name, media_type=media_type)
+                if data is not None and len(data) <= MAX_BYTES
+                else None
+            )
+            if text is not None:
+                for part in text.parts:
+                    await spool.add(part, encode_text_part(part))
+                    # The next part is work too; let others have the loop between.
+                    await asyncio.sleep(0)
+                parser, found = text.parser, text.media_type
+            else:
+                if event.inline is not None:
+                    await asyncio.to_thread(path.write_bytes, event.inline)
+                request = Request(name=name, media_type=media_type, cautious=cautious)
+                outcome = await self._parsers.parse(path, request, spool.add)
+                parser, found = outcome.parser, outcome.media_type
+            return spool.finish(
+                parser=parser, metadata=_metadata(event, fetched, media_type=found)
+            )
+        except BaseException:
+            spool.discard()
+            raise
+        finally:
+            path.unlink(missing_ok=True)
+
+    async def _fetch(self, event: DocumentEvent, path: Path) -> Fetched | None:
+        """Into ``path``; nothing to do for inline bytes."""
+        if event.inline is not None:
+            if len(event.inline) > self._max_bytes:
+                raise too_large(self._max_bytes)
+            return None
+        if event.object is not None:
+            return await self._fetch_object(event, event.object, path)
+        uri = event.uri or ""
+        scheme = uri.partition(":")[0].lower()
+        if scheme in {"http", "https"}:
+            return await self._sources.urls.fetch(uri, path)
+        if scheme == "file":
+            return await self._sources.files.fetch(uri, path)
+        if scheme in EXTERNAL_SCHEMES:
+            return await self._fetch_object(event, ObjectReference(uri), path)
+        raise blocked("its scheme is not one of http, https, file, s3, gs and az")
+
+    async def _fetch_object(
+        self, event: DocumentEvent, reference: ObjectReference, path: Path
+    ) -> Fetched:
+        self._sources.objects.authorise(reference, tenant=event.key.tenant)
+        if reference.size > self._max_bytes:
+            raise too_large(self._max_bytes)
+        size = 0
+        file: BinaryIO = await asyncio.to_thread(path.open, "wb")
+        with file:
+            async with aclosing(self._sources.objects.open(reference)) as stream:
+                async for block in stream:
+                    size += len(block)
+                    if size > self._max_bytes:
+                        raise too_large(self._max_bytes)
+                    await asyncio.to_thread(file.write, block)
+        external = reference.uri.partition("://")[0] in EXTERNAL_SCHEMES
+        name = reference.uri.rpartition("/")[2] if external else ""
+        return Fetched(path=path, size=size, name=name)
+
+
+def _hints(event: DocumentEvent, fetched: Fetched | None) -> tuple[str, str]:
+    """The first name whose extension says something, and the declared media type."""
+    names = [
+        event.metadata.name,
+        fetched.name if fetched else "",
+        event.key.document_id,
+    ]
+    name = next(filter(names_kind, names), names[0])
+    declared = event.metadata.media_type or (fetched.media_type if fetched else "")
+    return name, declared
+
+
+def _metadata(
+    event: DocumentEvent, fetched: Fetched | None, *, media_type: str
+) -> Metadata:
+    """The event's own, with what the source knows where it says nothing."""
+    given = event.metadata
+    uri = event.uri or ""
+    if event.object is not None and "://" in event.object.uri:
+        uri = event.object.uri
+    return replace(
+        given,
+        name=given.name or clip(fetched.name if fetched else "", _MAX_NAME),
+        media_type=media_type,
+        source_uri=given.source_uri or _without_secrets(uri),
+    )
+
+
+def _without_secrets(uri: str) -> str:
+    """A URI to show: no user, no fragment, no query that looks like a signature."""
+    try:
+        parts = urlsplit(uri)
+        names = [name.lower() for name, _ in parse_qsl(parts.query, True)]
+    except ValueError:
+        return ""
+    secret = any(part in name for name in names for part in _SECRET_NAMES)
+    query = "" if secret else parts.query
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, query, ""))[:_MAX_URI]

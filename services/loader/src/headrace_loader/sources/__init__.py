@@ -1,0 +1,1 @@
+"""Where a document's bytes come from: its event, a file, a URL, an object store."""

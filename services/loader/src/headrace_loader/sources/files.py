@@ -1,0 +1,100 @@
+"""Documents by ``file:`` URL, below the allowed roots and nowhere else.
+
+The file is opened first and judged by what was opened, so that no link can be changed
+between the check and the use. What lies outside the roots is refused in one and the
+same way, whether it exists or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from headrace.errors import DocumentFailure
+from headrace_loader.sources.fetched import Fetched, too_large
+
+_BLOCK = 1024 * 1024
+
+
+class FileSource:
+    """Copies files into the workspace; one per process."""
+
+    def __init__(self, roots: Sequence[Path], *, max_bytes: int) -> None:
+        self._roots = tuple(Path(os.path.realpath(root)) for root in roots)
+        self._named = tuple(Path(os.path.normpath(root)) for root in roots)
+        self._max_bytes = max_bytes
+
+    async def fetch(self, url: str, path: Path) -> Fetched:
+        """Copy the file that the URL names to ``path``, in a thread.
+
+        Raises:
+            DocumentFailure: ``file_forbidden``, ``file_not_found``,
+                ``file_unreadable`` or ``document_too_large``.
+        """
+        return await asyncio.to_thread(self._copy, _path_of(url), path)
+
+    def _copy(self, source: Path, target: Path) -> Fetched:
+        named = Path(os.path.normpath(source))
+        if not any(named.is_relative_to(r) for r in (*self._named, *self._roots)):
+            raise _forbidden()
+        try:
+            # Not blocking: a pipe would wait for its writer for ever.
+            descriptor = os.open(named, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if not self._leads_below(named):
+                raise _forbidden() from error
+            raise DocumentFailure(
+                "file_not_found",
+                f"there is no file {named.name!r} where the URL says",
+                advice="check the path, and that the loader sees the same directory",
+            ) from error
+        except OSError as error:
+            if not self._leads_below(named):
+                raise _forbidden() from error
+            raise DocumentFailure(
+                "file_unreadable",
+                f"the file {named.name!r} cannot be opened: {error.strerror}",
+                advice="let the loader's user read it",
+            ) from error
+        with os.fdopen(descriptor, "rb") as file:
+            real = Path(os.path.realpath(f"/proc/self/fd/{descriptor}"))
+            status = os.fstat(descriptor)
+            if not self._below_roots(real) or not stat.S_ISREG(status.st_mode):
+                raise _forbidden()
+            if status.st_size > self._max_bytes:
+                raise too_large(self._max_bytes)
+            size = 0
+            with target.open("wb") as copy:
+                # It may grow while it is read.
+                while block := file.read(_BLOCK):
+                    size += len(block)
+                    if size > self._max_bytes:
+                        raise too_large(self._max_bytes)
+                    copy.write(block)
+        return Fetched(path=target, size=size, name=named.name)
+
+    def _leads_below(self, path: Path) -> bool:
+        return self._below_roots(Path(os.path.realpath(path)))
+
+    def _below_roots(self, path: Path) -> bool:
+        return any(path.is_relative_to(root) for root in self._roots)
+
+
+def _path_of(url: str) -> Path:
+    parts = urlsplit(url, allow_fragments=False)
+    path = unquote(parts.path + (f"?{parts.query}" if parts.query else ""))
+    if parts.netloc not in {"", "localhost"} or "\0" in path or path[:1] != "/":
+        raise _forbidden()
+    return Path(path)
+
+
+def _forbidden() -> DocumentFailure:
+    return DocumentFailure(
+        "file_forbidden",
+        "the file is not a regular file below a root of HEADRACE_FILE_ROOTS",
+        advice="add its directory to HEADRACE_FILE_ROOTS, or upload the document",
+    )
