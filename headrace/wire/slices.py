@@ -1,4 +1,4 @@
-"""Slices of chunks, to Protobuf and back: the hot path, measured in benchmarks.
+"""Slices of chunks, to Protobuf and back: the hot path, paid per chunk.
 
 Bounds are checked with one comparison where a message keeps them, and looked at more
 closely only where it seems not to.
