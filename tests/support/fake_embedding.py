@@ -85,7 +85,7 @@ class FakeCache:
         return {key: self.kept[key] for key in keys if key in self.kept}
 
     async def put(self, vectors: Sequence[tuple[bytes, bytes]]) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
         self.kept.update(vectors)
 
     async def close(self) -> None:

@@ -415,6 +415,14 @@ def test_closing_cancels_calls_and_tells_the_records() -> None:
     assert (world.provider.cancelled, world.provider.running) == (1, 0)
 
 
+def test_closing_keeps_what_was_just_paid_for() -> None:
+    world = World(limits={"batch_max": 10})
+
+    world.run(lambda embedding: embed(embedding, *names(30)))
+
+    assert len(world.cache.kept) == 30
+
+
 def test_a_batch_over_its_time_is_recorded_split_and_tried_again() -> None:
     world = World(provider=FakeProvider(slow_above=25))
 

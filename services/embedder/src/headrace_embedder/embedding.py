@@ -104,6 +104,8 @@ class Embedding:
         self._filled = asyncio.Event()
         self._dispatching = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writes: set[asyncio.Task[None]] = set()
+        """Never cancelled: what they hold is paid for."""
         self._closed = False
         self._log = structlog.get_logger(__name__)
 
@@ -135,13 +137,15 @@ class Embedding:
         return [wanted.future.result() for wanted in joined]
 
     async def close(self) -> None:
-        """Cancel and await every call, then close cache and provider."""
+        """Cancel and await every call, keep what is paid for, close what it owns."""
         self._closed = True
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if self._writes:
+            await asyncio.wait(set(self._writes))
         self._fail(list(self._wanted.values()), _closing())
         await self.calls.close()
         await self._cache.close()
@@ -246,7 +250,7 @@ class Embedding:
                 self._fail(batch.wanted, error)
                 return
             if vectors is not None:
-                await self._done(batch, vectors)
+                self._done(batch, vectors)
                 return
             if len(batch.wanted) > 1 and self._worn_out(batch):
                 await self._halve(batch)
@@ -320,18 +324,25 @@ class Embedding:
         )
         return True
 
-    async def _done(self, batch: _Batch, vectors: list[bytes]) -> None:
+    def _done(self, batch: _Batch, vectors: list[bytes]) -> None:
         pairs = []
         for wanted, vector in zip(batch.wanted, vectors, strict=True):
             self._settle(wanted, vector)
             pairs.append((wanted.text.key, vector))
         self._metrics.batches("done").inc()
         self._metrics.embedding_tokens.inc(batch.tokens)
-        # Whoever asks meanwhile still finds the future.
+        write = asyncio.create_task(self._keep(pairs, batch.wanted))
+        self._writes.add(write)
+        write.add_done_callback(self._writes.discard)
+
+    async def _keep(
+        self, pairs: list[tuple[bytes, bytes]], settled: list[_Wanted]
+    ) -> None:
+        """Put vectors in the cache; whoever asks meanwhile still finds the future."""
         try:
             await self._cache.put(pairs)
         finally:
-            for wanted in batch.wanted:
+            for wanted in settled:
                 self._forget(wanted)
 
     def _hole(self, batch: _Batch) -> None:
