@@ -42,7 +42,7 @@ def extract(source: Source, kind: Kind) -> Iterator[Piece]:
 def _records(source: Source) -> Iterator[Piece]:
     """One value a line, as far as the first lines show that it is that."""
     lines = _lines(source)
-    begun = list(itertools.islice(lines, 3))
+    begun = list(itertools.islice(lines, 2))
     try:
         for row in begun:
             _load(row)

@@ -33,7 +33,7 @@ _START_S = 30
 """For a child to import what it needs, on a busy machine."""
 _STOPPED = {signal.SIGKILL, signal.SIGXCPU, signal.SIGXFSZ}
 
-_log = structlog.get_logger()
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
