@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import grpc
 from google.protobuf.message import Message
-from qdrant_client import grpc as qdrant
 
 from headrace import qdrant_collections as collections_
 from headrace import qdrant_payload as payloads
@@ -22,6 +21,7 @@ from headrace.errors import ConfigurationError, DocumentFailure, SharedFailure
 from headrace.identity import DocumentKey
 from headrace.messages import Manifest
 from headrace.qdrant_collections import MAJORITY
+from headrace.qdrant_messages import qdrant
 from headrace.qdrant_operations import calls, equal, has_id, in_set, of_document
 from headrace.qdrant_values import payload_to_python
 from headrace.settings import Settings

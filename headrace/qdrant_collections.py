@@ -7,12 +7,12 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
-from qdrant_client import grpc as qdrant
 
 from headrace import qdrant_payload as payloads
 from headrace import qdrant_wire as wire
 from headrace.errors import SharedFailure
 from headrace.identity import InvalidKeyError
+from headrace.qdrant_messages import qdrant
 from headrace.qdrant_values import payload_to_python
 from headrace.store import STATE_SUFFIX, CollectionMismatch, CollectionSpec
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from qdrant_client import grpc as qdrant
-
 from headrace import qdrant_payload as payloads
 from headrace import qdrant_wire as wire
 from headrace.identity import DocumentKey
 from headrace.messages import DocumentRevision
+from headrace.qdrant_messages import qdrant
 from headrace.qdrant_values import to_wire_map
 from headrace.state import ChunkSet, StateRecord, Visible
 from headrace.store import (

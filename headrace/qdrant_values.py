@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qdrant_client import grpc as qdrant
-from qdrant_client.grpc.json_with_int_pb2 import NULL_VALUE
+from headrace.qdrant_messages import qdrant
 
 
 def to_python(value: qdrant.Value) -> Any:
@@ -30,7 +29,7 @@ def to_wire(value: Any) -> qdrant.Value:  # noqa: PLR0911  one per kind
     """The inverse of ``to_python``."""
     match value:
         case None:
-            return qdrant.Value(null_value=NULL_VALUE)
+            return qdrant.Value(null_value=qdrant.NULL_VALUE)
         case bool():
             return qdrant.Value(bool_value=value)
         case int():

@@ -21,7 +21,7 @@ from tests.contracts.store_contract import (
     key,
 )
 from tests.support.fake_store import FakeStore
-from tests.support.store_process import StoreProcess
+from tests.support.store_process import StoreProcess, memory_dir
 from tests.support.store_values import SPEC, chunks, document, set_of
 
 __all__ = ["collection", "key"]
@@ -100,9 +100,7 @@ class QdrantContract(StoreContract):
 
 @pytest.fixture(scope="session")
 def local_store() -> Iterator[StoreProcess]:
-    # Making a collection waits for the disk a dozen times, and every test makes one.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with TemporaryDirectory(dir=memory) as directory:
+    with TemporaryDirectory(dir=memory_dir()) as directory:
         process = StoreProcess(Path(directory, "data"))
         process.start()
         yield process

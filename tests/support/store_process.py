@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,14 @@ import time
 from pathlib import Path
 
 START_S = 60.0
+
+
+def memory_dir() -> str | None:
+    """Where files never wait for a disk; ``None`` where the system has no such place.
+
+    Making a collection waits for the disk a dozen times, and every test makes one.
+    """
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 class StoreProcess:
@@ -24,7 +33,7 @@ class StoreProcess:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
+    def start(self, *, port: int = 0) -> None:
         """Start it, on the data it had, and wait until it answers."""
         self._data_dir.mkdir(parents=True, exist_ok=True)
         ready = self._data_dir.with_name(self._data_dir.name + ".ready")
@@ -32,7 +41,7 @@ class StoreProcess:
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "headrace_local.store"),
-                *("--data-dir", str(self._data_dir), "--port", "0"),
+                *("--data-dir", str(self._data_dir), "--port", str(port)),
                 *("--ready-file", str(ready)),
             ]
         )
@@ -46,6 +55,14 @@ class StoreProcess:
                 raise RuntimeError("the local store does not become ready")
             time.sleep(0.02)
         self.url = f"http://{ready.read_text()}"
+
+    def suspend(self) -> None:
+        """Let it hang."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """As a crash would."""

@@ -4,9 +4,9 @@ import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
-from qdrant_client import grpc as qdrant
 
 from headrace.identity import DocumentKey
+from headrace.qdrant_messages import qdrant
 from headrace.qdrant_operations import Call, calls, plan
 from headrace.store import (
     Flip,

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from qdrant_client import grpc as qdrant
 
 from headrace import qdrant_wire as wire
+from headrace.qdrant_messages import qdrant
 from headrace.qdrant_values import payload_to_python, to_wire_map
 
 ID = "0bc76915-41c8-5197-b975-b6a0d5893eeb"

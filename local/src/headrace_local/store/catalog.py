@@ -11,8 +11,8 @@ from pathlib import Path
 
 import grpc
 from google.protobuf import json_format
-from qdrant_client import grpc as qdrant
 
+from headrace.qdrant_messages import qdrant
 from headrace_local.store.collection import Collection
 from headrace_local.store.errors import Refused, invalid, missing
 

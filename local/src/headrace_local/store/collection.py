@@ -9,8 +9,8 @@ from pathlib import Path
 import grpc
 import qdrant_edge as edge
 from google.protobuf.message import Message
-from qdrant_client import grpc as qdrant
 
+from headrace.qdrant_messages import qdrant
 from headrace_local.store.errors import Refused, invalid, missing, unsupported
 from headrace_local.store.points import UNNAMED, VectorSchema
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import qdrant_edge as edge
-from qdrant_client import grpc as qdrant
 
+from headrace.qdrant_messages import qdrant
 from headrace_local.store.catalog import Catalog
 from headrace_local.store.collection import Collection
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import qdrant_edge as edge
-from qdrant_client import grpc as qdrant
 
+from headrace.qdrant_messages import qdrant
 from headrace_local.store.errors import invalid, unsupported
 from headrace_local.store.points import point_id
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import qdrant_edge as edge
-from qdrant_client import grpc as qdrant
 
+from headrace.qdrant_messages import qdrant
 from headrace.qdrant_values import payload_to_python
 from headrace_local.store import filters
 from headrace_local.store.errors import invalid, unsupported

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import qdrant_edge as edge
-from qdrant_client import grpc as qdrant
 
+from headrace.qdrant_messages import qdrant
 from headrace_local.store import filters, operations, points
 from headrace_local.store.catalog import Catalog
 from headrace_local.store.errors import Refused, invalid, unsupported

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import qdrant_edge as edge
-from qdrant_client import grpc as qdrant
 
+from headrace.qdrant_messages import qdrant
 from headrace.qdrant_values import payload_to_python, to_wire_map
 from headrace_local.store.errors import invalid, unsupported
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
-from qdrant_client import grpc as qdrant
 
+from headrace.qdrant_messages import qdrant
 from headrace_local.store.catalog import Catalog
 from headrace_local.store.collection_methods import CollectionMethods
 from headrace_local.store.errors import Refused, unsupported
