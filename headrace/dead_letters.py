@@ -1,0 +1,222 @@
+"""Dead letters: what identifies them, what they say, and the topics they go to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from uuid import uuid5
+
+from headrace.errors import DocumentFailure
+from headrace.handler import Headers, Producer, Record
+from headrace.headers import CONTENT_TYPE, TRACEPARENT, arrival_of, content_type
+from headrace.identity import NAMESPACE, Arrival, DocumentKey, InvalidKeyError
+from headrace.messages import (
+    DeadLetter,
+    DocumentRevision,
+    Lane,
+    Metadata,
+    ObjectReference,
+    Stage,
+    StatusError,
+)
+from headrace.topology import Topology
+from headrace.wire import (
+    decode_chunk_slice,
+    decode_embedded_slice,
+    decode_event,
+    decode_loaded_text,
+    encode_dead_letter,
+)
+from headrace.wire.letters import MAX_ORIGINAL_BYTES
+
+KeepObject = Callable[[str, bytes], Awaitable[ObjectReference]]
+"""``Objects.put``: keeps bytes below a key."""
+
+_VERSION = version("headrace")
+
+
+class DeadLetterTopics:
+    """See ``handler.DeadLetters``: one compacted topic a stage."""
+
+    def __init__(
+        self, producer: Producer, *, topology: Topology, keep: KeepObject | None = None
+    ) -> None:
+        self._producer = producer
+        self._topology = topology
+        self._keep = keep
+
+    async def put(self, letter: DeadLetter) -> None:
+        """See ``handler.DeadLetters``."""
+        key = letter_key(letter)
+        value = letter.original_value
+        if value is not None and len(value) > MAX_ORIGINAL_BYTES and self._keep:
+            kept = await self._keep(f"letters/{letter.stage}/{key}", value)
+            letter = replace(letter, original_value=None, original_object=kept)
+        await self._producer.send(
+            self._topology.dlq(letter.stage),
+            key=key.encode(),
+            value=encode_dead_letter(letter),
+            headers=letter_headers(letter),
+        )
+
+
+def letter_key(letter: DeadLetter) -> str:
+    """The same for the same failure, however often it is met.
+
+    Not for the place of the record: an upstream redelivery has another one.
+    """
+    if letter.key is None:
+        name = "#".join(
+            (
+                letter.stage,
+                letter.origin_topic,
+                str(letter.origin_partition),
+                str(letter.origin_offset),
+            )
+        )
+    else:
+        which = letter.revision or letter.arrival or letter.origin_offset
+        name = "#".join(
+            (
+                letter.stage,
+                str(letter.key),
+                str(which),
+                letter.fingerprint,
+                f"{letter.first_chunk}-{letter.end_chunk}",
+            )
+        )
+    return str(uuid5(NAMESPACE, name))
+
+
+def letter_headers(letter: DeadLetter) -> Headers:
+    """What people see of a letter without decoding it."""
+    headers = [
+        (CONTENT_TYPE, content_type("DeadLetter")),
+        ("headrace-stage", letter.stage.value.encode()),
+        ("headrace-reason", letter.error.code.encode()),
+        ("headrace-attempts", str(letter.attempts).encode()),
+        ("headrace-origin-topic", letter.origin_topic.encode()),
+        ("headrace-origin-partition", str(letter.origin_partition).encode()),
+        ("headrace-origin-offset", str(letter.origin_offset).encode()),
+    ]
+    if letter.traceparent:
+        headers.append((TRACEPARENT, letter.traceparent.encode()))
+    return headers
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What could be read of a record: whose it is and which part."""
+
+    key: DocumentKey | None = None
+    revision: int = 0
+    arrival: Arrival | None = None
+    fingerprint: str = ""
+    first_chunk: int = 0
+    end_chunk: int = 0
+    metadata: Metadata = field(default_factory=Metadata)
+    lane: Lane | None = None
+
+
+def subject_of(stage: Stage, record: Record) -> Subject:
+    """Read as much of a stage's input as can be read; never raises for bad bytes."""
+    try:
+        return _READERS[stage](record)
+    except DocumentFailure:
+        return _by_record_key(record)
+
+
+def letter_of(  # noqa: D417  the rest names itself
+    stage: Stage,
+    record: Record,
+    subject: Subject,
+    *,
+    error: StatusError,
+    attempts: int,
+    failed_at_ms: int,
+) -> DeadLetter:
+    """The letter of a whole record, byte for byte as it was read.
+
+    Args:
+        subject: may be narrowed to some of the chunks.
+    """
+    trace = record.header(TRACEPARENT)
+    return DeadLetter(
+        stage=stage,
+        error=error,
+        attempts=attempts,
+        origin_topic=record.topic,
+        origin_partition=record.partition,
+        origin_offset=record.offset,
+        origin_timestamp_ms=record.timestamp_ms,
+        key=subject.key,
+        revision=subject.revision,
+        arrival=subject.arrival,
+        fingerprint=subject.fingerprint,
+        first_chunk=subject.first_chunk,
+        end_chunk=subject.end_chunk,
+        original_key=record.key,
+        original_value=record.value,
+        original_headers=record.headers,
+        traceparent=(trace or b"").decode("ascii", errors="ignore"),
+        failed_at_ms=failed_at_ms,
+        worker_version=_VERSION,
+    )
+
+
+def _by_record_key(record: Record) -> Subject:
+    try:
+        key = DocumentKey.from_record_key(record.key or b"")
+    except InvalidKeyError:
+        return Subject()
+    return Subject(key=key, arrival=arrival_of(record))
+
+
+def _of_event(record: Record) -> Subject:
+    event = decode_event(record)
+    return Subject(
+        key=event.key,
+        arrival=arrival_of(record),
+        metadata=event.metadata,
+        lane=event.lane,
+    )
+
+
+def _of_text(record: Record) -> Subject:
+    return _of_document(decode_loaded_text(record.value).document)
+
+
+def _of_chunks(record: Record) -> Subject:
+    read = decode_chunk_slice(record.value)
+    numbers = [chunk.number for chunk in read.chunks]
+    return _of_document(read.document, numbers)
+
+
+def _of_vectors(record: Record) -> Subject:
+    read = decode_embedded_slice(record.value)
+    numbers = [embedded.chunk.number for embedded in read.chunks]
+    return _of_document(read.document, numbers)
+
+
+def _of_document(
+    document: DocumentRevision, numbers: list[int] | None = None
+) -> Subject:
+    return Subject(
+        key=document.key,
+        revision=document.revision,
+        arrival=document.arrival,
+        fingerprint=document.fingerprint,
+        first_chunk=min(numbers, default=0) if numbers else 0,
+        end_chunk=max(numbers) + 1 if numbers else 0,
+        metadata=document.metadata,
+        lane=document.lane,
+    )
+
+
+_READERS: dict[Stage, Callable[[Record], Subject]] = {
+    Stage.LOADER: _of_event,
+    Stage.CHUNKER: _of_text,
+    Stage.EMBEDDER: _of_chunks,
+    Stage.INDEXER: _of_vectors,
+}

@@ -1,0 +1,167 @@
+"""The consuming loop's source: a member of a consumer group, over aiokafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+)
+
+from headrace.handler import Record
+from headrace.kafka import client_options
+from headrace.kafka_topic_ids import topic_ids
+from headrace.settings import StageSettings
+from headrace.source import CommitFailed, CommitRefused, Listener, Partition
+
+_log = structlog.get_logger(__name__)
+
+_COMMIT_PATIENCE_S = 3.0
+"""Within the second that a revocation waits and the rebalance time-out, twice."""
+_RETRY_S = 1.0
+
+
+class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
+    """See ``source.Source``. One per process.
+
+    Args:
+        topics: both lanes' topics of a stage. They must exist: subscribing to a missing
+            one has the broker make it with settings that are not ours.
+
+    Attributes:
+        problem: why there is nothing to read from, for readiness.
+    """
+
+    def __init__(
+        self, settings: StageSettings, *, group: str, topics: Collection[str]
+    ) -> None:
+        self.problem: str | None = None
+        self._topics = sorted(topics)
+        self._ids: dict[str, str] = {}
+        self._listener: Listener | None = None
+        self._consumer = AIOKafkaConsumer(
+            **client_options(settings),
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            partition_assignment_strategy=[RangePartitionAssignor],
+            session_timeout_ms=int(settings.session_timeout_s * 1000),
+            heartbeat_interval_ms=1000,
+            rebalance_timeout_ms=int(settings.rebalance_timeout_s * 1000),
+            max_poll_interval_ms=300_000,
+            fetch_max_wait_ms=200,
+            # What lies fetched and unread comes on top of what is in flight.
+            fetch_max_bytes=8 * 1024 * 1024,
+            max_partition_fetch_bytes=1024 * 1024,
+        )
+
+    async def start(self, listener: Listener) -> None:
+        """Join the group; an outage at the start is waited for like any other."""
+        self._listener = listener
+        while True:
+            try:
+                await self._consumer.start()
+                break
+            except KafkaError as error:
+                self.problem = f"no broker answers: {error}"
+                _log.warning("waiting for Kafka", problem=self.problem)
+                await asyncio.sleep(_RETRY_S)
+        self.problem = None
+        self._consumer.subscribe(self._topics, listener=self)
+
+    async def fetch(self, *, max_records: int, timeout_s: float) -> Sequence[Record]:
+        """See ``source.Source``; raises once the member is beyond repair."""
+        try:
+            fetched = await self._consumer.getmany(
+                timeout_ms=int(timeout_s * 1000), max_records=max_records
+            )
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            _log.warning("reading failed, trying again", reason=repr(error))
+            await asyncio.sleep(_RETRY_S)
+            return ()
+        # From here on nothing is awaited: see consumer._read.
+        return [
+            Record(
+                topic=tp.topic,
+                partition=tp.partition,
+                offset=message.offset,
+                timestamp_ms=message.timestamp,
+                key=message.key,
+                value=message.value,
+                headers=message.headers,
+                topic_id=self._ids.get(tp.topic, tp.topic),
+            )
+            for tp, messages in fetched.items()
+            for message in messages
+        ]
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """See ``source.Source``."""
+        self._consumer.pause(*self._held(partitions))
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """See ``source.Source``."""
+        self._consumer.resume(*self._held(partitions))
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """See ``source.Source``."""
+        if self._lost:
+            raise CommitRefused("this process is no member of the group any more")
+        try:
+            async with asyncio.timeout(_COMMIT_PATIENCE_S):
+                await self._consumer.commit(
+                    {
+                        TopicPartition(*place): offset
+                        for place, offset in offsets.items()
+                    }
+                )
+        except (CommitFailedError, IllegalStateError) as error:
+            raise CommitRefused(str(error)) from error
+        except (KafkaError, TimeoutError) as error:
+            raise CommitFailed(repr(error)) from error
+
+    async def stop(self) -> None:
+        """See ``source.Source``."""
+        await self._consumer.stop()
+
+    async def on_partitions_revoked(self, _revoked: Iterable[TopicPartition]) -> None:
+        """Called by aiokafka before each rejoin: everything goes."""
+        assert self._listener is not None  # noqa: S101  set by start
+        await self._listener.revoked(lost=self._lost)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Called by aiokafka after each join."""
+        assert self._listener is not None  # noqa: S101  set by start
+        partitions = frozenset(Partition(*tp) for tp in assigned)
+        try:
+            self._ids |= await topic_ids(self._consumer._client, self._topics)  # noqa: SLF001  its only client
+        except KafkaError as error:
+            _log.warning("topic ids unknown, using the last", reason=repr(error))
+        counts = {
+            topic: len(self._consumer.partitions_for_topic(topic) or ())
+            for topic in self._topics
+        }
+        await self._listener.assigned(partitions, counts=counts)
+
+    @property
+    def _lost(self) -> bool:
+        """Whether the group has thrown us out; a commit then would carry no fence.
+
+        aiokafka does not tell lost from revoked partitions; it forgets its member id.
+        """
+        coordinator = self._consumer._coordinator  # noqa: SLF001  see above
+        return coordinator is None or not getattr(coordinator, "member_id", "")
+
+    def _held(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
+        """Those aiokafka still holds: between two assignments there are none."""
+        held = self._consumer.assignment()
+        wanted = (TopicPartition(*place) for place in partitions)
+        return [tp for tp in wanted if tp in held]

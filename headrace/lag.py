@@ -1,0 +1,183 @@
+"""How far a stage's consumer group is behind, by topic and partition."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from headrace.backpressure import ahead_of
+from headrace.kafka import client_options
+from headrace.messages import Lane, Stage
+from headrace.settings import Settings
+from headrace.topology import Topology
+
+_log = structlog.get_logger(__name__)
+
+_EVERY_S = 1.0
+_PATIENCE_S = 10.0
+_LOUD_AFTER = 10
+"""Failed readings in a row before somebody is told: one may fail at any time."""
+
+
+class GroupOffsets:
+    """Reads committed and end offsets of groups; two connections of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._options = client_options(settings)
+        self._admin: AIOKafkaAdminClient | None = None
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            KafkaError: no broker answers; may be called again.
+        """
+        if self._admin is None:
+            admin = AIOKafkaAdminClient(**self._options)
+            await _started(admin, admin.close)
+            self._admin = admin
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False)
+            await _started(consumer, consumer.stop)
+            self._consumer = consumer
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        if self._admin is not None:
+            await self._admin.close()
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    @property
+    def clients(self) -> tuple[Any, Any]:
+        """Admin client and a consumer without group."""
+        if self._admin is None or self._consumer is None:
+            raise RuntimeError("not started")
+        return self._admin, self._consumer
+
+    async def read(
+        self, group: str, topics: list[str]
+    ) -> dict[TopicPartition, tuple[int, int]]:
+        """Committed (from 0 where nothing was) and end offset of each partition.
+
+        Raises:
+            KafkaError: the broker does not answer or a topic is missing.
+        """
+        await self.start()
+        admin, consumer = self.clients
+        partitions: list[TopicPartition] = []
+        for topic in topics:
+            numbers = await consumer._client._wait_on_metadata(topic)  # noqa: SLF001  nothing public refreshes
+            partitions += [TopicPartition(topic, number) for number in numbers]
+        # The end is read last: it may only be ahead of what was committed.
+        committed = await admin.list_consumer_group_offsets(group)
+        begin = await consumer.beginning_offsets(partitions)
+        end = await consumer.end_offsets(partitions)
+        offsets: dict[TopicPartition, tuple[int, int]] = {}
+        for partition in partitions:
+            found = committed.get(partition)
+            at = found.offset if found is not None and found.offset >= 0 else 0
+            offsets[partition] = (max(at, begin[partition]), end[partition])
+        return offsets
+
+
+async def _started(client: Any, stop: Any) -> None:
+    try:
+        await client.start()
+    except BaseException:
+        with suppress(Exception):
+            await stop()
+        raise
+
+
+class LagReader:
+    """Keeps the lag of the next stage's group, for backpressure.
+
+    Partition i of ours feeds partition i of theirs, in the same lane; only the loader
+    spreads by hash. While it cannot be read the last one holds.
+
+    Attributes:
+        counts: partitions of each of the next stage's topics, once read.
+    """
+
+    def __init__(self, settings: Settings, *, stage: Stage) -> None:
+        topology = settings.topology
+        following = topology.next_stage(stage)
+        self.counts: dict[str, int] = {}
+        self._aligned = stage is not Stage.LOADER
+        self._topics = topology.outputs(stage)
+        self._group = "" if following is None else topology.group(following)
+        self._offsets = GroupOffsets(settings)
+        self._lag: dict[Lane, list[int]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def ahead(self, lane: Lane, number: int) -> int:
+        """Lag ahead of our partition, in records."""
+        return ahead_of(number, self._lag.get(lane, ()), aligned=self._aligned)
+
+    def start(self) -> None:
+        """Read from now on; nothing to do for the last stage."""
+        if self._group:
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop reading and disconnect."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        await self._offsets.stop()
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    await self._read()
+                failures = 0
+            except Exception as error:  # noqa: BLE001  the last one holds
+                failures += 1
+                if failures == _LOUD_AFTER:
+                    _log.warning("lag ahead unknown", reason=repr(error))
+            await asyncio.sleep(_EVERY_S)
+
+    async def _read(self) -> None:
+        offsets = await self._offsets.read(self._group, list(self._topics.values()))
+        for lane, topic in self._topics.items():
+            self._lag[lane] = lag_by_number(offsets, topic)
+            self.counts[topic] = len(self._lag[lane])
+
+
+def lag_by_number(
+    offsets: Mapping[TopicPartition, tuple[int, int]], topic: str
+) -> list[int]:
+    """Lag of a topic's partitions, by their number."""
+    lag = {
+        partition.partition: max(end - committed, 0)
+        for partition, (committed, end) in offsets.items()
+        if partition.topic == topic
+    }
+    return [lag.get(number, 0) for number in range(max(lag, default=-1) + 1)]
+
+
+def count_problem(
+    topology: Topology, stage: Stage, inputs: Mapping[str, int], ahead: LagReader
+) -> str | None:
+    """Why partition i cannot go to partition i, or ``None``."""
+    if stage is Stage.LOADER:
+        return None
+    for lane, topic in topology.outputs(stage).items():
+        ours = inputs.get(topology.inputs(stage)[lane], 0)
+        theirs = ahead.counts.get(topic, ours)
+        if ours and ours != theirs:
+            return (
+                f"{topology.inputs(stage)[lane]} has {ours} partitions, {topic} has "
+                f"{theirs}; run `headrace topics check`"
+            )
+    return None

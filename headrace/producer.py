@@ -1,0 +1,251 @@
+"""Sends records so that every return means that the broker has them.
+
+aiokafka's idempotent producer retries for as long as an outage lasts, so a ``send``
+just waits; ``stalled_s`` says for how long. What it cannot repair (a batch refused for
+good leaves a gap in its sequence, and every later one of that partition is refused) is
+repaired here by a new producer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    UnknownTopicOrPartitionError,
+)
+from aiokafka.partitioner import murmur2
+
+from headrace.clock import Clock
+from headrace.errors import DocumentFailure, SharedFailure
+from headrace.handler import Headers
+from headrace.kafka import client_options
+from headrace.messages import Lane, OutputPosition
+from headrace.metrics import Metrics
+from headrace.settings import Settings
+from headrace.topology import Noun
+
+_log = structlog.get_logger(__name__)
+
+_LINGER_MS = 2
+_BATCH_BYTES = 512 * 1024
+_FRAME_BYTES = 1024
+"""What Kafka adds to a record in a batch of its own, and more."""
+_START_RETRY_S = 1.0
+
+
+def partition_of(key: bytes, count: int) -> int:
+    """The partition Java's default partitioner takes for a key."""
+    return int(murmur2(key) & 0x7FFFFFFF) % count
+
+
+class KafkaProducer:
+    """See ``handler.Producer``. One per process, for all topics.
+
+    Vectors go uncompressed (there is nothing to gain), all else by zstd; aiokafka
+    compresses by producer, so there are two.
+    """
+
+    def __init__(self, settings: Settings, *, metrics: Metrics, clock: Clock) -> None:
+        options = {
+            **client_options(settings),
+            "enable_idempotence": True,
+            "acks": "all",
+            "linger_ms": _LINGER_MS,
+            "max_batch_size": _BATCH_BYTES,
+            "max_request_size": settings.topology.max_message_bytes - _FRAME_BYTES,
+        }
+        topology = settings.topology
+        self._vectors = {topology.topic(Noun.VECTORS, lane) for lane in Lane}
+        self._zstd = _Line(options | {"compression_type": "zstd"})
+        self._plain = _Line(options | {"compression_type": None})
+        self._metrics = metrics
+        self._clock = clock
+        self._pending: dict[object, float] = {}
+
+    async def start(self) -> None:
+        """Connect; waits for as long as no broker answers."""
+        await asyncio.gather(self._zstd.start(), self._plain.start())
+
+    async def stop(self, *, timeout_s: float) -> None:
+        """Send what is queued, at most for ``timeout_s``, and disconnect."""
+        lines = (self._zstd, self._plain)
+        await asyncio.gather(*(line.stop(timeout_s=timeout_s) for line in lines))
+
+    @property
+    def stalled_s(self) -> float:
+        """For how long the oldest send has been waiting."""
+        oldest = next(iter(self._pending.values()), None)
+        return 0.0 if oldest is None else self._clock.monotonic() - oldest
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be sent, or ``None``."""
+        for line in (self._zstd, self._plain):
+            if not line.started:
+                return "the producer is not connected"
+        if self.stalled_s > 30:
+            return f"the broker has not confirmed a record for {self.stalled_s:.0f} s"
+        return None
+
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has.
+
+        Raises:
+            SharedFailure: ``topic_missing`` or ``broker_unavailable``.
+        """
+        return await self._line(topic).partitions(topic)
+
+    async def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None = None,
+        headers: Headers = (),
+    ) -> OutputPosition:
+        """See ``handler.Producer``.
+
+        Cancelling does not call back what is queued: the record may be sent.
+        """
+        mark = object()
+        self._pending[mark] = self._clock.monotonic()
+        try:
+            sent = await self._line(topic).send(
+                topic, key=key, value=value, partition=partition, headers=headers
+            )
+        finally:
+            del self._pending[mark]
+        self._metrics.sent_records(topic).inc()
+        self._metrics.sent_bytes(topic).inc(len(key or b"") + len(value or b""))
+        return sent
+
+    def _line(self, topic: str) -> _Line:
+        return self._plain if topic in self._vectors else self._zstd
+
+
+class _Line:
+    """One aiokafka producer, replaced when it is beyond repair."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._producer: Any = None
+        self._replacing = asyncio.Lock()
+        self._closed = False
+
+    @property
+    def started(self) -> bool:
+        return self._producer is not None
+
+    async def start(self) -> None:
+        while self._producer is None and not self._closed:
+            producer = AIOKafkaProducer(**self._options)
+            try:
+                await producer.start()
+            except KafkaError as error:
+                await producer.stop()
+                _log.warning("waiting for Kafka", problem=repr(error))
+                await asyncio.sleep(_START_RETRY_S)
+            except BaseException:
+                await producer.stop()
+                raise
+            else:
+                self._producer = producer
+
+    async def stop(self, *, timeout_s: float) -> None:
+        self._closed = True
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(TimeoutError, KafkaError):
+                async with asyncio.timeout(timeout_s):
+                    await producer.stop()
+
+    async def partitions(self, topic: str) -> int:
+        producer = await self._ready()
+        try:
+            return len(await producer.partitions_for(topic))
+        except UnknownTopicOrPartitionError as error:
+            raise _missing(topic) from error
+        except KafkaError as error:
+            raise _unavailable(error) from error
+
+    async def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        headers: Headers,
+    ) -> OutputPosition:
+        producer = await self._ready()
+        if partition is not None and partition >= await self.partitions(topic):
+            raise SharedFailure(
+                "partition_missing",
+                f"{topic} has no partition {partition}; run `headrace topics check`",
+            )
+        try:
+            delivered = await producer.send(
+                topic, value=value, key=key, partition=partition, headers=list(headers)
+            )
+        except MessageSizeTooLargeError as error:
+            raise _too_large(topic, str(error)) from error
+        except UnknownTopicOrPartitionError as error:
+            raise _missing(topic) from error
+        except KafkaTimeoutError as error:
+            raise _unavailable(error) from error
+        except KafkaError as error:
+            await self._replace(producer, error)
+            raise _unavailable(error) from error
+        try:
+            sent = await delivered
+        except MessageSizeTooLargeError as error:
+            await self._replace(producer, error)
+            raise _too_large(topic, "the broker refused its size") from error
+        except KafkaError as error:
+            await self._replace(producer, error)
+            raise _unavailable(error) from error
+        return OutputPosition(topic, sent.partition, sent.offset)
+
+    async def _ready(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            async with self._replacing:
+                await self.start()
+        if self._producer is None:
+            raise SharedFailure("shutting_down", "the producer is closed")
+        return self._producer
+
+    async def _replace(self, broken: Any, error: KafkaError) -> None:
+        """A new producer, hence a new sequence, in place of ``broken``."""
+        if self._producer is not broken:
+            return
+        self._producer = None
+        _log.error("the producer failed for good, making a new one", reason=repr(error))
+        with suppress(Exception):
+            async with asyncio.timeout(5):
+                await broken.stop()
+
+
+def _missing(topic: str) -> SharedFailure:
+    return SharedFailure(
+        "topic_missing", f"there is no topic {topic}; run `headrace topics apply`"
+    )
+
+
+def _unavailable(error: Exception) -> SharedFailure:
+    return SharedFailure("broker_unavailable", f"not sent: {error!r}")
+
+
+def _too_large(topic: str, why: str) -> DocumentFailure:
+    return DocumentFailure(
+        "record_too_large",
+        f"a record for {topic} is too large: {why}",
+        advice="Raise max.message.bytes of the topics and HEADRACE's limits together.",
+    )
