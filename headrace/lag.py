@@ -15,7 +15,6 @@ from headrace.backpressure import ahead_of
 from headrace.kafka import client_options
 from headrace.messages import Lane, Stage
 from headrace.settings import Settings
-from headrace.topology import Topology
 
 _log = structlog.get_logger(__name__)
 
@@ -62,6 +61,12 @@ class GroupOffsets:
             raise RuntimeError("not started")
         return self._admin, self._consumer
 
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has; it must exist."""
+        _, consumer = self.clients
+        found = await consumer._client._wait_on_metadata(topic)  # noqa: SLF001  nothing public waits for it
+        return len(found)
+
     async def read(
         self, group: str, topics: list[str]
     ) -> dict[TopicPartition, tuple[int, int]]:
@@ -72,10 +77,11 @@ class GroupOffsets:
         """
         await self.start()
         admin, consumer = self.clients
-        partitions: list[TopicPartition] = []
-        for topic in topics:
-            numbers = await consumer._client._wait_on_metadata(topic)  # noqa: SLF001  nothing public refreshes
-            partitions += [TopicPartition(topic, number) for number in numbers]
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in range(await self.partitions(topic))
+        ]
         # The end is read last: it may only be ahead of what was committed.
         committed = await admin.list_consumer_group_offsets(group)
         begin = await consumer.beginning_offsets(partitions)
@@ -104,7 +110,7 @@ class LagReader:
     spreads by hash. While it cannot be read the last one holds.
 
     Attributes:
-        counts: partitions of each of the next stage's topics, once read.
+        counts: partitions of our inputs and outputs, once read.
     """
 
     def __init__(self, settings: Settings, *, stage: Stage) -> None:
@@ -113,6 +119,7 @@ class LagReader:
         self.counts: dict[str, int] = {}
         self._aligned = stage is not Stage.LOADER
         self._topics = topology.outputs(stage)
+        self._inputs = topology.inputs(stage)
         self._group = "" if following is None else topology.group(following)
         self._offsets = GroupOffsets(settings)
         self._lag: dict[Lane, list[int]] = {}
@@ -121,6 +128,20 @@ class LagReader:
     def ahead(self, lane: Lane, number: int) -> int:
         """Lag ahead of our partition, in records."""
         return ahead_of(number, self._lag.get(lane, ()), aligned=self._aligned)
+
+    @property
+    def problem(self) -> str | None:
+        """Why our partition i cannot go to their partition i, or ``None``."""
+        if not self._aligned:
+            return None
+        for lane, topic in self._topics.items():
+            ours, theirs = self.counts.get(self._inputs[lane]), self.counts.get(topic)
+            if ours != theirs:
+                return (
+                    f"{self._inputs[lane]} has {ours} partitions and {topic} has "
+                    f"{theirs}; run `headrace topics check`"
+                )
+        return None
 
     def start(self) -> None:
         """Read from now on; nothing to do for the last stage."""
@@ -152,6 +173,9 @@ class LagReader:
         for lane, topic in self._topics.items():
             self._lag[lane] = lag_by_number(offsets, topic)
             self.counts[topic] = len(self._lag[lane])
+            self.counts[self._inputs[lane]] = await self._offsets.partitions(
+                self._inputs[lane]
+            )
 
 
 def lag_by_number(
@@ -164,20 +188,3 @@ def lag_by_number(
         if partition.topic == topic
     }
     return [lag.get(number, 0) for number in range(max(lag, default=-1) + 1)]
-
-
-def count_problem(
-    topology: Topology, stage: Stage, inputs: Mapping[str, int], ahead: LagReader
-) -> str | None:
-    """Why partition i cannot go to partition i, or ``None``."""
-    if stage is Stage.LOADER:
-        return None
-    for lane, topic in topology.outputs(stage).items():
-        ours = inputs.get(topology.inputs(stage)[lane], 0)
-        theirs = ahead.counts.get(topic, ours)
-        if ours and ours != theirs:
-            return (
-                f"{topology.inputs(stage)[lane]} has {ours} partitions, {topic} has "
-                f"{theirs}; run `headrace topics check`"
-            )
-    return None
