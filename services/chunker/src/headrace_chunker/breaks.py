@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from headrace_chunker.graphemes import last_cut
@@ -26,7 +27,15 @@ _SENTENCE = re.compile(
 )
 _WRAPPED_LINE = re.compile("\n")
 _SPACE = re.compile(r"\s")
-_TEXT = re.compile(r"\S")
+_SENTENCE_START = re.compile(
+    "(?:"
+    # A space always follows, but in Chinese and Japanese.
+    "[.!?\u2026](?<!\\b[A-Z].)[\"')\\]\u201d\u2019\u00bb]*\\s+(?=[^\\sa-z])"
+    "|[\u3002\uff01\uff1f][\u300d\u300f\u201d\u2019\uff09]*\\s*"
+    "|\n[ \t\r]*\n\\s*"
+    "|\n[ \t]*(?=(?:[-*+\u2022|>]|[0-9]{1,3}[.)])[ \t])"
+    r")\S"
+)
 _WORD_START = re.compile(r"(?<=\s)\S")
 
 
@@ -75,20 +84,14 @@ def last_break(text: str, *, start: int, first: int, limit: int) -> int:
     return place if place >= first else limit
 
 
-def sentence_starts(text: str) -> list[int]:
+def sentence_starts(text: str) -> Iterator[int]:
     """Where sentences, paragraphs and items start, the text's own start left out."""
-    places: set[int] = set()
-    for rung in _LADDER[:3]:
-        for match in rung.pattern.finditer(text):
-            follows = _TEXT.search(text, match.end())
-            if follows is not None:
-                places.add(follows.start())
-    return sorted(places)
+    return (match.end() - 1 for match in _SENTENCE_START.finditer(text))
 
 
-def word_starts(text: str) -> list[int]:
+def word_starts(text: str) -> Iterator[int]:
     """Where words start, the text's own start left out."""
-    return [match.start() for match in _WORD_START.finditer(text)]
+    return (match.start() for match in _WORD_START.finditer(text))
 
 
 def _last(rung: _Rung, text: str, first: int, limit: int) -> int:

@@ -147,20 +147,10 @@ class Code:
         first = max(0, bisect_right(self._starts, fitted.start) - 1)
         last = bisect_left(self._starts, fitted.end)
         path: tuple[str, ...] | None = None
-        for place, line in zip(
-            self._starts[first:last], self._lines[first:last], strict=True
-        ):
-            if path is not None and line.path == path:
-                continue
-            if place > fitted.start and self._blank_line(place, fitted.end):
-                continue
-            path = line.path if path is None else common_path(path, line.path)
+        for line in self._lines[first:last]:
+            if line.path != path and not line.blank:
+                path = line.path if path is None else common_path(path, line.path)
         return code.heading_path if path is None else path
-
-    def _blank_line(self, start: int, end: int) -> bool:
-        window = self._measure.window
-        line_end = window.find("\n", start, end)
-        return not window.text(start, line_end if line_end >= 0 else end).strip()
 
 
 def _line_starts(text: str, base: int) -> list[int]:

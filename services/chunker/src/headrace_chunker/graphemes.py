@@ -31,7 +31,7 @@ def can_cut(text: str, index: int) -> bool:
 
 
 def last_cut(text: str, index: int) -> int:
-    """The last place at or before ``index`` where ``can_cut``; 0 where there is none."""
+    """The last place at or before ``index`` where ``can_cut``, 0 if there is none."""
     for place in range(index, max(0, index - _LONGEST), -1):
         if can_cut(text, place):
             return place

@@ -11,7 +11,7 @@ from headrace_chunker.items import ITEM_LENGTH, Item, label, path_below
 from headrace_chunker.window import Window
 
 _MARK = re.compile(
-    r"^ {0,3}(?:"
+    r" {0,3}(?:"
     r"(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})[ \t]*(?P<language>[\w+#.-]*)[^\n]*$"
     r"|(?P<level>\#{1,6})(?=[ \t\r]|$)(?P<title>[^\n]*)$"
     r"|(?P<underline>=++|-++)[ \t\r]*+$"
@@ -19,6 +19,8 @@ _MARK = re.compile(
     r")",
     re.MULTILINE,
 )
+_MARKED_LINE = re.compile(r"\n {0,3}[`~#=|:-]")
+"""Starts with the character to look for, which the expression engine finds fast."""
 _CLOSING = re.compile(r"(?:^|(?<=[ \t]))#+$")
 _NO_TITLE = re.compile(r"(?: {4}|\t| {0,3}(?:[#>|]|[-*+][ \t]|\d{1,9}[.)][ \t]))")
 _BLANK_LINE = re.compile(r"\n[ \t\r]*(?:\n|\Z)")
@@ -79,63 +81,74 @@ class _Reader:
         self._fence: re.Pattern[str] | None = None
         self._language = ""
         self._begun = False
+        # The lines being read, where they start, and whether they are the last.
+        self._text = ""
+        self._base = 0
+        self._last = False
 
     def read(self, text: str, base: int, *, last: bool) -> Iterator[Item]:
         """The items of some whole lines that start at offset ``base``."""
-        position = 0
-        if self._fence is not None:
-            position = self._fence_end(text, 0)
-            yield self._code(base, base + position, more=not last)
-        elif not self._begun:
-            position = matter.end() if (matter := _FRONT_MATTER.match(text)) else 0
-            if position:
-                yield self._prose(base, base + position)
+        self._text, self._base, self._last = text, base, last
+        done = self._leading(text)
+        if done:
+            if self._fence is None and not self._begun:
+                yield self._item(SegmentKind.PROSE, 0, done)
+            else:
+                yield self._code(0, self._fence_end(0))
         self._begun = True
-        done = position
-        while (mark := _MARK.search(text, position)) is not None:
+        position = done
+        while (mark := _next_mark(text, position)) is not None:
             position = mark.end()
-            if mark["fence"]:
-                if done < mark.start():
-                    yield self._prose(base + done, base + mark.start())
-                done = self._open(mark, text)
-                yield self._code(base + mark.start(), base + done, more=not last)
-                position = done
-            elif mark["level"]:
-                if done < mark.start():
-                    yield self._prose(base + done, base + mark.start())
-                self._enter(len(mark["level"]), _CLOSING.sub("", mark["title"].strip()))
-                done = position
-                yield self._heading(base + mark.start(), base + done)
-            elif mark["underline"] and _titled(text, done, mark.start()):
-                title = _line_before(text, mark.start())
-                if done < title:
-                    yield self._prose(base + done, base + title)
-                self._enter(
-                    1 if mark["underline"][0] == "=" else 2,
-                    text[title : mark.start()],
-                )
-                done = position
-                yield self._heading(base + title, base + done)
-            elif mark["columns"] and "|" in text[mark.start() : position]:
-                head = _line_before(text, mark.start())
-                if head < done or "|" not in text[head : mark.start()]:
-                    continue
-                if done < head:
-                    yield self._prose(base + done, base + head)
-                blank = _BLANK_LINE.search(text, position)
-                done = position = blank.start() if blank else len(text)
-                yield replace(
-                    self._like,
-                    start=base + head,
-                    end=base + done,
-                    kind=SegmentKind.TABLE,
-                    heading_path=self._path,
-                    header=label(text[head : mark.start()]),
-                )
-        if done < len(text):
-            yield self._prose(base + done, base + len(text))
+            start = self._item_start(mark, done)
+            if start < 0:
+                continue
+            if text[done:start].strip():
+                yield self._item(SegmentKind.PROSE, done, start)
+            item = self._marked(mark, start)
+            yield item
+            done = position = item.end - base
+        if text[done:].strip():
+            yield self._item(SegmentKind.PROSE, done, len(text))
 
-    def _open(self, mark: re.Match[str], text: str) -> int:
+    def _leading(self, text: str) -> int:
+        """How much goes on from before, or is front matter."""
+        if self._fence is not None:
+            closing = self._fence.search(text)
+            return closing.end() if closing else len(text)
+        matter = None if self._begun else _FRONT_MATTER.match(text)
+        return matter.end() if matter else 0
+
+    def _item_start(self, mark: re.Match[str], done: int) -> int:
+        """Where what the mark makes starts; negative if it makes nothing."""
+        if mark["fence"] or mark["level"]:
+            return mark.start()
+        start = _line_before(self._text, mark.start())
+        if start < done or start == mark.start():
+            return -1
+        if mark["underline"]:
+            return start if _is_title(self._text, start, done, mark.start()) else -1
+        row = self._text[start : mark.start()]
+        return start if "|" in row and "|" in mark[0] else -1
+
+    def _marked(self, mark: re.Match[str], start: int) -> Item:
+        text = self._text
+        if mark["fence"]:
+            return self._code(start, self._open(mark))
+        if mark["level"]:
+            title = _CLOSING.sub("", mark["title"].strip())
+            return self._heading(len(mark["level"]), title, start, mark.end())
+        if mark["underline"]:
+            level = 1 if mark["underline"][0] == "=" else 2
+            title = text[start : mark.start()]
+            return self._heading(level, title, start, mark.end())
+        blank = _BLANK_LINE.search(text, mark.end())
+        table = self._item(
+            SegmentKind.TABLE, start, blank.start() if blank else len(text)
+        )
+        table.header = label(text[start : mark.start()])
+        return table
+
+    def _open(self, mark: re.Match[str]) -> int:
         """Begin a fence; gives where it ends, or the end of the text."""
         fence = mark["fence"]
         language = mark["language"].lower()
@@ -143,42 +156,51 @@ class _Reader:
         self._fence = re.compile(
             rf"^ {{0,3}}{re.escape(fence[0])}{{{len(fence)},}}[ \t\r]*$", re.MULTILINE
         )
-        return self._fence_end(text, mark.end())
+        return self._fence_end(mark.end())
 
-    def _fence_end(self, text: str, position: int) -> int:
-        if self._fence is None:
-            return position
-        closing = self._fence.search(text, position)
-        if closing is None:
-            return len(text)
+    def _fence_end(self, position: int) -> int:
+        """Where the open fence ends, from then on closed, or the end of the text."""
+        closing = self._fence and self._fence.search(self._text, position)
+        if not closing:
+            return len(self._text)
         self._fence = None
         return closing.end()
 
-    def _enter(self, level: int, title: str) -> None:
+    def _item(self, kind: SegmentKind, start: int, end: int) -> Item:
+        return replace(
+            self._like,
+            start=self._base + start,
+            end=self._base + end,
+            kind=kind,
+            heading_path=self._path,
+        )
+
+    def _heading(self, level: int, title: str, start: int, end: int) -> Item:
         while self._headings and self._headings[-1][0] >= level:
             self._headings.pop()
         self._headings.append((level, label(title)))
         self._path = path_below(
             self._like.heading_path, *(entry for _, entry in self._headings)
         )
+        return self._item(SegmentKind.HEADING, start, end)
 
-    def _prose(self, start: int, end: int) -> Item:
-        return replace(self._like, start=start, end=end, heading_path=self._path)
+    def _code(self, start: int, end: int) -> Item:
+        code = self._item(SegmentKind.CODE, start, end)
+        code.language = self._language
+        code.more = self._fence is not None and not self._last
+        code.fenced = True
+        return code
 
-    def _heading(self, start: int, end: int) -> Item:
-        return replace(
-            self._prose(start, end),
-            kind=SegmentKind.HEADING,
-        )
 
-    def _code(self, start: int, end: int, *, more: bool) -> Item:
-        return replace(
-            self._prose(start, end),
-            kind=SegmentKind.CODE,
-            language=self._language,
-            more=more and self._fence is not None,
-            fenced=True,
-        )
+def _next_mark(text: str, position: int) -> re.Match[str] | None:
+    """The next line that may be more than prose, from ``position`` on."""
+    if position == 0 and (mark := _MARK.match(text)) is not None:
+        return mark
+    # The position may be the end of the line before.
+    for line in _MARKED_LINE.finditer(text, max(0, position - 1)):
+        if (mark := _MARK.match(text, line.start() + 1)) is not None:
+            return mark
+    return None
 
 
 def _line_before(text: str, position: int) -> int:
@@ -186,16 +208,13 @@ def _line_before(text: str, position: int) -> int:
     return text.rfind("\n", 0, max(0, position - 1)) + 1
 
 
-def _titled(text: str, first: int, position: int) -> bool:
-    """Whether the line before is a paragraph of one line, so a heading's title.
+def _is_title(text: str, start: int, done: int, end: int) -> bool:
+    """Whether a line is a whole paragraph, so that a line below makes it a heading.
 
     Underlining a paragraph of several lines makes it a heading in CommonMark, too, but
     it happens by accident more often than on purpose.
     """
-    if position == 0:
+    line = text[start:end]
+    if not line.strip() or _NO_TITLE.match(line):
         return False
-    start = _line_before(text, position)
-    line = text[start:position]
-    if start < first or not line.strip() or _NO_TITLE.match(line):
-        return False
-    return start == first or not text[_line_before(text, start) : start].strip()
+    return start == done or not text[_line_before(text, start) : start].strip()

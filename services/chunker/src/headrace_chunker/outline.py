@@ -106,7 +106,8 @@ _COMMENTS = frozenset(
     {"comment", "line_comment", "block_comment", "attribute_item", "decorator"}
 )
 _CLOSERS = re.compile(
-    r"[ \t]*(?:[)\]}]|(?:end|else|elif|elsif|except|finally|catch|fi|done|esac|then)\b|</)"
+    r"[ \t]*(?:[)\]}]|</"
+    r"|(?:end|else|elif|elsif|except|finally|catch|fi|done|esac|then)\b)"
 )
 
 
@@ -116,10 +117,11 @@ class Line:
 
     level: int
     path: tuple[str, ...]
+    blank: bool = False
 
 
 def outline(text: str, language: str, *, path: tuple[str, ...] = ()) -> list[Line]:
-    """The lines of a text, as ``split("\\n")`` gives them.
+    """The lines of a text, the last one without a line end.
 
     Args:
         text: whole lines of code; what surrounds them is not known.
@@ -168,8 +170,10 @@ class _Syntax:
             node, depth, path = waiting.pop()
             waiting.extend(self._children(node, depth, path))
         return [
-            Line(min(level, INSIDE), path)
-            for level, path in zip(self._levels, self._paths, strict=True)
+            Line(min(level, INSIDE), path, blank)
+            for level, path, blank in zip(
+                self._levels, self._paths, self._blank, strict=True
+            )
         ]
 
     def _children(
@@ -238,7 +242,7 @@ def _depth(node: Node, child: Node, depth: int) -> int:
 
 
 def _title(node: Node, keyword: str) -> str:
-    """``class Foo``; for an implementation all of its head: ``impl Display for Foo``."""
+    """``class Foo``; for an implementation its head: ``impl Display for Foo``."""
     if keyword == "impl":
         text = _text(node).partition("{")[0]
         return label(text.partition(" where ")[0])
@@ -251,7 +255,9 @@ def _title(node: Node, keyword: str) -> str:
     if name is None:
         return label(keyword)
     receiver = node.child_by_field_name("receiver")
-    owner = f"{_text(receiver).strip('()').split()[-1].lstrip('*')}." if receiver else ""
+    owner = (
+        f"{_text(receiver).strip('()').split()[-1].lstrip('*')}." if receiver else ""
+    )
     return label(f"{keyword} {owner}{_text(name)}")
 
 
@@ -267,7 +273,7 @@ def _by_indentation(lines: list[str], path: tuple[str, ...]) -> list[Line]:
     for line in lines:
         text = line.strip()
         if not text:
-            result.append(Line(INSIDE, path))
+            result.append(Line(INSIDE, path, blank=True))
             after_blank = True
             continue
         indent = len(line.expandtabs(4)) - len(line.expandtabs(4).lstrip())

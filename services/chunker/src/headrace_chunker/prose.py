@@ -9,7 +9,6 @@ not count, since the headings below it name it.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -136,9 +135,9 @@ class Prose:
 
     def _fill(self, start: int) -> None:
         """Hold half as much again as a chunk may have."""
-        ruler = self._measure.ruler
-        far = ruler.furthest(start, self._limit * 3 // 2, precise=False)
-        while self._held[-1].end <= far and self._take():
+        estimate = self._measure.ruler.estimate
+        enough = self._limit * 3 // 2
+        while estimate(start, self._held[-1].end) <= enough and self._take():
             pass
 
     def _choose(self, start: int, floor: int, furthest: int) -> _Choice:
@@ -147,23 +146,26 @@ class Prose:
         if not self._within(section, furthest):
             return self._cut(section, start, max(start, floor), furthest)
         choice = _Choice(section.end, section.path, within=False)
-        has_body = section.has_body
+        # The end of the last section that says anything: a heading without a body
+        # belongs to what follows it.
+        said = choice if section.has_body else None
         for section in sections:
-            below = not has_body and section.path[: len(choice.path)] == choice.path
+            below = said is None and section.path[: len(choice.path)] == choice.path
             path = section.path if below else common_path(choice.path, section.path)
             if not self._within(section, furthest):
                 if path and (below or self._small(start, choice.end, 8)):
                     cut = self._cut(section, start, section.start, furthest)
                     if cut.end > section.start:
                         return _Choice(cut.end, path, within=True)
-                break
+                return said or choice
             if not path and not (
                 self._small(start, choice.end, 4)
                 and self._small(section.start, section.end, 4)
             ):
-                break
+                return said or choice
             choice = _Choice(section.end, path, within=False)
-            has_body = has_body or section.has_body
+            if section.has_body:
+                said = choice
         return choice
 
     def _sections(self, start: int) -> Iterator[_Section]:
@@ -186,9 +188,7 @@ class Prose:
             )
         if current is not None:
             following = None if self._ended else self._items.peek()
-            current.ended = (
-                following is None or following.heading_path != current.path
-            )
+            current.ended = following is None or following.heading_path != current.path
             yield current
 
     def _within(self, section: _Section, furthest: int) -> bool:
@@ -200,9 +200,7 @@ class Prose:
     def _small(self, start: int, end: int, share: int) -> bool:
         return self._measure.ruler.estimate(start, end) <= self._limit // share
 
-    def _cut(
-        self, section: _Section, start: int, floor: int, furthest: int
-    ) -> _Choice:
+    def _cut(self, section: _Section, start: int, floor: int, furthest: int) -> _Choice:
         """End within a section that goes on beyond ``furthest``, after ``floor``."""
         choice = _Choice(0, section.path, within=True)
         if section.ended and not section.whole:
@@ -262,11 +260,8 @@ class Prose:
         near = ruler.overlap(first, last.end, limit=self._overlap)
         text = self._measure.window.text(near, last.end)
 
-        def fits(place: int) -> bool:
-            return ruler.exact(near + place, last.end) <= self._overlap
-
-        for places in (breaks.sentence_starts(text), breaks.word_starts(text)):
-            chosen = bisect_left(places, True, key=fits)
-            if chosen < len(places):
-                return near + places[chosen]
+        for find in (breaks.sentence_starts, breaks.word_starts):
+            for place in find(text):
+                if ruler.exact(near + place, last.end) <= self._overlap:
+                    return near + place
         return end

@@ -1,4 +1,4 @@
-"""Which items a document is made of: by its segments, its media type, its name. Pure."""
+"""Which items make up a document: by segments, media type and name. Pure."""
 
 from __future__ import annotations
 
