@@ -113,7 +113,7 @@ def pdf_file(
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [%s] /Count %d >>"
         % (b" ".join(b"%d 0 R" % (4 + 2 * n) for n in range(len(pages))), len(pages)),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /A /Encoding /WinAnsiEncoding >>",
     ]
     for number, text in enumerate(pages):
         shown = text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from headrace.messages import SegmentKind
 from headrace_loader.extractors.rows import is_header, line
@@ -84,7 +84,11 @@ def page_pieces(
     """
     if xhtml or html.lstrip()[:5].lower() == "<?xml":
         html = _EMPTY_ELEMENT.sub(r"<\1\2></\1>", html)
-    parser = LexborHTMLParser(html)
+    try:
+        parser = LexborHTMLParser(html)
+    except SelectolaxError as error:
+        # Any text is a page to this parser; only memory can be wanting.
+        raise MemoryError from error
     if parser.body is None:
         return
     titles = parser.css("title")
@@ -239,9 +243,11 @@ def _is_data(table: LexborNode) -> bool:
     """Tables that hold other tables or headings only arrange the page."""
     if table.attributes.get("role") in {"presentation", "none"}:
         return False
-    return not table.css("table table, h1, h2, h3, h4, h5, h6, pre, section") and (
-        len(table.css("tr")) > 1 or len(table.css("td, th")) > 1
-    )
+    inner = table.css("table, h1, h2, h3, h4, h5, h6, pre, section")
+    # A search below a node may find the node itself.
+    if any(node.mem_id != table.mem_id for node in inner):
+        return False
+    return len(table.css("tr")) > 1 or len(table.css("td, th")) > 1
 
 
 def _language(node: LexborNode) -> str:

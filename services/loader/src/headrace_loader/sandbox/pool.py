@@ -60,6 +60,7 @@ class ParserPool:
         self._slots = asyncio.Semaphore(size)
         self._idle: list[_Child] = []
         self._all: set[_Child] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self.held: tuple[str, ...] = ()
         """What confines the children, once one has started."""
 
@@ -91,25 +92,30 @@ class ParserPool:
                     retryable=True,
                 ) from error
             finally:
-                child.input.unlink(missing_ok=True)
                 if reusable:
+                    child.input.unlink(missing_ok=True)
                     self._idle.append(child)
                 else:
-                    self._all.discard(child)
-                    child.kill()
+                    self._end(child)
         if "code" in answer:
             raise frames.failure_from(answer)
         return frames.Outcome(str(answer["parser"]), str(answer["media_type"]))
 
     async def close(self) -> None:
         """Kill every child and wait for its end."""
-        children = list(self._all)
-        self._all.clear()
         self._idle.clear()
-        for child in children:
-            child.kill()
-        for child in children:
-            await child.ended()
+        for child in list(self._all):
+            self._end(child)
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    def _end(self, child: _Child) -> None:
+        """Kill a child at once; what is left of it goes in the background."""
+        self._all.discard(child)
+        child.kill()
+        task = asyncio.get_running_loop().create_task(child.ended())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def _start(self) -> _Child:
         directory = self._workspace.directory()
@@ -140,15 +146,15 @@ class ParserPool:
         try:
             async with asyncio.timeout(_START_S):
                 held = await child.hello()
-        except (TimeoutError, EOFError) as error:
-            child.kill()
+        except (TimeoutError, EOFError, ValueError) as error:
+            self._end(child)
             said = errors.read_text(errors="replace").strip().splitlines()[-1:]
             raise SharedFailure(
                 "parser_unavailable",
                 f"a parser child does not start: {''.join(said)[:300] or 'no answer'}",
             ) from error
         except BaseException:
-            child.kill()
+            self._end(child)
             raise
         if not self.held:
             self.held = tuple(held)
@@ -213,16 +219,18 @@ class _Child:
         )
 
     def kill(self) -> None:
-        """End it at once; its end is awaited by nobody but ``ended``."""
         with suppress(ProcessLookupError):
             self._process.kill()
-        # Its input is removed already; what else it has is small.
+        self.input.unlink(missing_ok=True)
+
+    async def ended(self) -> None:
+        """Wait for the end, and let go of pipes and directory."""
+        # What it wrote last must be read, or its pipe would stay open.
+        with suppress(ConnectionError):
+            await self._process.communicate()
         (self._directory / "errors").unlink(missing_ok=True)
         with suppress(OSError):
             self._directory.rmdir()
-
-    async def ended(self) -> None:
-        await self._process.wait()
 
     async def _frame(self) -> tuple[bytes, bytes]:
         kind, length = frames.HEADER.unpack(
