@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from headrace.kafka import client_options
+from aiokafka import AIOKafkaConsumer
 
+from headrace.kafka import client_options
 from headrace.messages import Stage
 from headrace.settings import Settings
 from headrace.verify import PartitionOffsets
-from headrace_cli.kafka_client import admin_client
+from headrace_cli.kafka_client import admin_client, partitions_of
 
 
 async def committed_offsets(
@@ -34,14 +34,12 @@ async def all_offsets(settings: Settings) -> Sequence[PartitionOffsets]:
     consumer = AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False)
     await consumer.start()
     try:
-        known = await consumer.topics()
         for stage in Stage:
             committed = await committed_offsets(settings, stage)
             partitions = [
-                TopicPartition(topic, number)
+                partition
                 for topic in topology.inputs(stage).values()
-                if topic in known
-                for number in sorted(consumer.partitions_for_topic(topic) or ())
+                for partition in await partitions_of(settings, topic)
             ]
             begins = await consumer.beginning_offsets(partitions)
             ends = await consumer.end_offsets(partitions)

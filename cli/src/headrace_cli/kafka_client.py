@@ -9,10 +9,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from headrace.kafka import client_options
 
 from headrace.handler import Headers, Record
 from headrace.headers import event_headers
+from headrace.kafka import client_options
 from headrace.messages import DocumentEvent, Lane, OutputPosition
 from headrace.settings import Settings
 from headrace.topology import Noun
@@ -37,31 +37,41 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
 
 @asynccontextmanager
 async def reader(settings: Settings, topic: str) -> AsyncIterator[TopicReader]:
-    """A reader of all partitions of a topic, outside any group."""
+    """A reader of all partitions of a topic, outside any group.
+
+    Raises:
+        CommandFailed: there is no such topic.
+    """
+    partitions = await partitions_of(settings, topic)
     consumer = AIOKafkaConsumer(
         **client_options(settings), enable_auto_commit=False, fetch_max_wait_ms=100
     )
-    await consumer.start()
     try:
-        numbers = await _partitions_of(consumer, topic, settings)
-        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        await consumer.start()
         consumer.assign(partitions)
         yield TopicReader(consumer, partitions)
     finally:
         await consumer.stop()
 
 
-async def _partitions_of(
-    consumer: AIOKafkaConsumer, topic: str, settings: Settings
-) -> set[int]:
-    topics = await consumer.topics()
-    if topic not in topics:
-        raise CommandFailed(
-            "topic_missing",
-            f"Kafka at {settings.kafka_bootstrap_servers} has no topic {topic}",
-            advice="`headrace topics apply` makes it; HEADRACE_TOPIC_PREFIX names it",
-        )
-    return set(consumer.partitions_for_topic(topic) or ())
+async def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
+    """The partitions of a topic.
+
+    Raises:
+        CommandFailed: there is no such topic.
+    """
+    async with admin_client(settings) as admin:
+        # Asking for one that does not exist could make it, on some brokers.
+        if topic not in await admin.list_topics():
+            raise CommandFailed(
+                "topic_missing",
+                f"Kafka at {settings.kafka_bootstrap_servers} has no topic {topic}",
+                advice="`headrace topics apply` makes it; HEADRACE_TOPIC_PREFIX names "
+                "it",
+            )
+        [description] = await admin.describe_topics([topic])
+    numbers = sorted(each["partition"] for each in description["partitions"])
+    return [TopicPartition(topic, number) for number in numbers]
 
 
 class TopicReader:

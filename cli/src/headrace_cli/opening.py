@@ -7,7 +7,9 @@ left in the data directory.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from headrace_local.data_dir import DataDir, StackState
-from headrace_local.stack import StackPlan, running_stack, variable_of
+from headrace_local.stack import PATIENCE_S, StackPlan, running_stack, variable_of
 from headrace_local.supervisor import Supervisor
 
 from headrace.lifecycle import load_settings
+from headrace.messages import Stage
 from headrace.settings import Settings
 from headrace_cli.failures import EXIT_UNREACHABLE, CommandFailed
 from headrace_cli.output import Output
 
+_BEHIND_THE_LOADER = (Stage.CHUNKER, Stage.EMBEDDER, Stage.INDEXER)
 _ADDRESSES = ("kafka_bootstrap_servers", "qdrant_url", "object_store_url")
 
 
@@ -33,6 +37,8 @@ class Needs:
     broker: bool = False
     store: bool = False
     stages: bool = False
+    draining: bool = False
+    """Where it starts parts itself, the stages behind the loader too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +63,8 @@ async def opened(
         CommandFailed: there is none, and the command cannot start one.
     """
     directory = DataDir(data_dir)
-    state = directory.read_state()
-    if state is not None and directory.in_use():
+    state = await _settled_state(directory)
+    if state is not None and state.serving and directory.in_use():
         yield Pipeline(
             settings=_settings(state.settings),
             file_roots=[Path(root) for root in state.file_roots],
@@ -79,7 +85,7 @@ async def opened(
         data_dir=directory,
         overrides=_remembered(state),
         broker=needs.broker,
-        stages=False,
+        stages=_BEHIND_THE_LOADER if needs.draining else (),
     )
 
     def report(part: str, what: str) -> None:
@@ -87,6 +93,17 @@ async def opened(
 
     async with running_stack(plan, report=report) as running:
         yield Pipeline(settings=running.settings, supervisor=running.supervisor)
+
+
+async def _settled_state(directory: DataDir) -> StackState | None:
+    """The directory's state, once no stack on it is just starting or stopping."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        state = directory.read_state()
+        passing = directory.in_use() and not (state and state.serving)
+        if not passing or time.monotonic() > deadline:
+            return state
+        await asyncio.sleep(0.1)
 
 
 def _nothing_runs(

@@ -53,7 +53,7 @@ async def run_job(
         answer = await _answer(ingested, running)
     _print(ingested, answer, output)
     output.answer(answer)
-    return EXIT_FAILED if answer["failed"] else EXIT_OK
+    return EXIT_FAILED if ingested.failures else EXIT_OK
 
 
 async def _answer(ingested: Ingested, running: RunningStack) -> dict[str, Any]:
@@ -86,7 +86,7 @@ async def _answer(ingested: Ingested, running: RunningStack) -> dict[str, Any]:
 
 
 def _peak_memory_mb(running: RunningStack) -> int:
-    own = psutil.Process(os.getpid()).memory_info().rss
+    own = int(psutil.Process(os.getpid()).memory_info().rss)
     return round((running.supervisor.peak_memory + own) / 2**20)
 
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class StackState:
     """Fields of ``Settings``, without secrets."""
     probes: Mapping[str, str] = field(default_factory=dict)
     """Per stage, where its probes and metrics listen."""
+    serving: bool = False
+    """Whether other commands may use it: all of it runs, until somebody stops it."""
     file_roots: Sequence[str] = ()
     """What its loader may read of this machine."""
     format: int = FORMAT
@@ -126,3 +128,9 @@ class DataDir:
         except (FileNotFoundError, ValueError, TypeError):
             return None
         return state if state.format == FORMAT else None
+
+    def remember(self, **settings: Any) -> None:
+        """Change settings that the next stack on this directory starts with."""
+        state = self.read_state()
+        if state is not None:
+            self.write_state(replace(state, settings={**state.settings, **settings}))
