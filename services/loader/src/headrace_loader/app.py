@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+import httpx
+
 from headrace.lifecycle import StageContext
 from headrace.objects import Objects
 from headrace.qdrant import QdrantStore
@@ -70,7 +72,7 @@ def url_source(settings: LoaderSettings) -> UrlSource:
         denied_hosts=own_hosts(settings),
     )
     return UrlSource(
-        GuardedTransport(backend),
+        GuardedTransport(backend, ssl_context=httpx.create_ssl_context()),
         ports=ports,
         max_bytes=settings.max_source_bytes,
         total_s=settings.fetch_s,

@@ -60,11 +60,13 @@ class FileSource:
                 f"the file {named.name!r} cannot be opened: {error.strerror}",
                 advice="let the loader's user read it",
             ) from error
+        # No file object of a directory can be made, so the descriptor comes first.
+        status = os.fstat(descriptor)
+        real = Path(os.path.realpath(f"/proc/self/fd/{descriptor}"))
+        if not self._below_roots(real) or not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise _forbidden()
         with os.fdopen(descriptor, "rb") as file:
-            real = Path(os.path.realpath(f"/proc/self/fd/{descriptor}"))
-            status = os.fstat(descriptor)
-            if not self._below_roots(real) or not stat.S_ISREG(status.st_mode):
-                raise _forbidden()
             if status.st_size > self._max_bytes:
                 raise too_large(self._max_bytes)
             size = 0

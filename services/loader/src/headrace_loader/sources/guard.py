@@ -123,9 +123,11 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 class GuardedTransport(httpx.AsyncBaseTransport):
     """httpx over ``GuardedBackend``; no proxy of the environment is asked."""
 
-    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
+    def __init__(
+        self, backend: httpcore.AsyncNetworkBackend, *, ssl_context: ssl.SSLContext
+    ) -> None:
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=ssl.create_default_context(),
+            ssl_context=ssl_context,
             max_connections=64,
             max_keepalive_connections=10,
             keepalive_expiry=5.0,
