@@ -16,6 +16,9 @@ DEFAULT_TENANT = "default"
 NAMESPACE = UUID("0c5f9b38-6d0c-5d0e-9b0e-6a1d5c3f7b21")
 """Root of every id Headrace derives; changing it orphans every stored point."""
 
+STATE_SUFFIX = "__documents"
+"""``<collection>__documents`` holds a collection's state records in the store."""
+
 _COLLECTION = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -91,6 +94,11 @@ class DocumentKey:
                 "invalid_collection",
                 "the collection must be 1 to 128 of A-Z a-z 0-9 . _ -",
             )
+        if self.collection in {".", ".."} or self.collection.endswith(STATE_SUFFIX):
+            raise InvalidKeyError(
+                "invalid_collection",
+                f"the collection must not be . or .., nor end with {STATE_SUFFIX}",
+            )
 
     @property
     def uuid(self) -> UUID:
@@ -138,6 +146,25 @@ class Arrival:
         return cls(int(append_time_ms), topic_id, int(partition), int(offset))
 
 
+class PointIds:
+    """Ids of the points of one content: what is hashed for all of them, hashed once."""
+
+    def __init__(
+        self, key: DocumentKey, *, revision: int, fingerprint: str, content_hash: bytes
+    ) -> None:
+        name = f"{key}#{revision}#{fingerprint}#{content_hash.hex()}#"
+        # SHA-1 is what makes it a UUIDv5; nothing rests on its strength.
+        self._prefix = hashlib.sha1(
+            NAMESPACE.bytes + name.encode(), usedforsecurity=False
+        )
+
+    def of(self, number: int) -> UUID:
+        """Id of a chunk's point: the UUIDv5 of the document's name and the number."""
+        digest = self._prefix.copy()
+        digest.update(str(number).encode())
+        return UUID(bytes=digest.digest()[:16], version=5)
+
+
 def point_id(
     key: DocumentKey,
     *,
@@ -147,8 +174,10 @@ def point_id(
     number: int,
 ) -> UUID:
     """Id of the point of one chunk: two revisions or contents never share one."""
-    name = f"{key}#{revision}#{fingerprint}#{content_hash.hex()}#{number}"
-    return uuid5(NAMESPACE, name)
+    ids = PointIds(
+        key, revision=revision, fingerprint=fingerprint, content_hash=content_hash
+    )
+    return ids.of(number)
 
 
 def manifest_hash(texts: list[str]) -> bytes:

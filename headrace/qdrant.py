@@ -18,7 +18,7 @@ from headrace import qdrant_collections as collections_
 from headrace import qdrant_payload as payloads
 from headrace import qdrant_wire as wire
 from headrace.errors import ConfigurationError, DocumentFailure, SharedFailure
-from headrace.identity import DocumentKey
+from headrace.identity import STATE_SUFFIX, DocumentKey
 from headrace.messages import Manifest
 from headrace.qdrant_collections import MAJORITY
 from headrace.qdrant_messages import qdrant
@@ -26,7 +26,7 @@ from headrace.qdrant_operations import calls, equal, has_id, in_set, of_document
 from headrace.qdrant_values import payload_to_python
 from headrace.settings import Settings
 from headrace.state import ChunkSet, StateRecord
-from headrace.store import STATE_SUFFIX, CollectionSpec, Operation, StoredPoint
+from headrace.store import CollectionSpec, Operation, StoredPoint
 
 DEFAULT_PORT: Final = 6334
 CALL_TIMEOUT_S: Final = 60.0

@@ -11,10 +11,10 @@ from google.protobuf.message import Message
 from headrace import qdrant_payload as payloads
 from headrace import qdrant_wire as wire
 from headrace.errors import SharedFailure
-from headrace.identity import InvalidKeyError
+from headrace.identity import STATE_SUFFIX, InvalidKeyError
 from headrace.qdrant_messages import qdrant
 from headrace.qdrant_values import payload_to_python
-from headrace.store import STATE_SUFFIX, CollectionMismatch, CollectionSpec
+from headrace.store import CollectionMismatch, CollectionSpec
 
 Send = Callable[[str, Message], Awaitable[Any]]
 """Calls a method of Qdrant with a request; raises ``grpc.aio.AioRpcError``."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headrace import qdrant_payload as payloads
 from headrace import qdrant_wire as wire
-from headrace.identity import DocumentKey
+from headrace.identity import DocumentKey, PointIds
 from headrace.messages import DocumentRevision
 from headrace.qdrant_messages import qdrant
 from headrace.qdrant_values import to_wire_map
@@ -162,18 +162,21 @@ def _flip(flip: Flip) -> Iterator[bytes]:
 def _store(operations: Iterable[Operation], max_bytes: int) -> Iterator[bytes]:
     vectors: dict[str, bytes] = {}
     holes: dict[str, bytes] = {}
-    shared: dict[int, bytes] = {}
+    shared: dict[int, _Shared] = {}
     for operation in operations:
         assert isinstance(operation, StoreChunks)  # noqa: S101  one kind to a step
         for stored in operation.chunks:
+            document = shared.get(id(stored.document))
+            if document is None:
+                document = _Shared.of(stored.document)
+                shared[id(stored.document)] = document
             vector = stored.embedded.vector
             points = holes if vector is None else vectors
-            identity = payloads.chunk_id(stored)
+            identity = str(document.ids.of(stored.embedded.chunk.number))
             # What was there first stays, in one call as in two.
             if identity not in points:
-                fields = _shared(shared, stored.document)
                 own = wire.payload(payloads.chunk_fields(stored))
-                points[identity] = wire.point(identity, fields + own, vector)
+                points[identity] = wire.point(identity, document.fields + own, vector)
     is_hole = qdrant.Filter(must=[equal("state", payloads.HOLE)]).SerializeToString()
     for page in _pages(vectors.values(), max_bytes):
         yield wire.upsert(page, mode=qdrant.UpdateMode.Upsert, update_filter=is_hole)
@@ -181,13 +184,22 @@ def _store(operations: Iterable[Operation], max_bytes: int) -> Iterator[bytes]:
         yield wire.upsert(page, mode=qdrant.UpdateMode.InsertOnly)
 
 
-def _shared(encoded: dict[int, bytes], document: DocumentRevision) -> bytes:
-    """A document's fields, encoded once for all its chunks in the batch."""
-    fields = encoded.get(id(document))
-    if fields is None:
-        fields = wire.payload(payloads.document_fields(document))
-        encoded[id(document)] = fields
-    return fields
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What is made once for all chunks of a document in a call."""
+
+    ids: PointIds
+    fields: bytes
+
+    @classmethod
+    def of(cls, document: DocumentRevision) -> _Shared:
+        ids = PointIds(
+            document.key,
+            revision=document.revision,
+            fingerprint=document.fingerprint,
+            content_hash=document.content_hash,
+        )
+        return cls(ids, wire.payload(payloads.document_fields(document)))
 
 
 def _write_accepted(operations: Iterable[Operation], max_bytes: int) -> Iterator[bytes]:

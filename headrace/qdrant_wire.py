@@ -68,8 +68,12 @@ def _entries(number: int, fields: Mapping[str, Any]) -> bytes:
     for name, content in fields.items():
         key, encoded = _map_key(name), value(content)
         start = header(2, len(encoded))
-        length = len(key) + len(start) + len(encoded)
-        parts += (header(number, length), key, start, encoded)
+        parts += (
+            header(number, len(key) + len(start) + len(encoded)),
+            key,
+            start,
+            encoded,
+        )
     return b"".join(parts)
 
 

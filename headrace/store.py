@@ -24,8 +24,6 @@ from headrace.identity import DocumentKey
 from headrace.messages import DocumentRevision, EmbeddedChunk, Manifest
 from headrace.state import Accepted, ChunkSet, StateRecord
 
-STATE_SUFFIX = "__documents"
-
 
 @dataclass(frozen=True, slots=True)
 class CollectionSpec:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import pytest
@@ -21,7 +19,7 @@ from tests.contracts.store_contract import (
     key,
 )
 from tests.support.fake_store import FakeStore
-from tests.support.store_process import StoreProcess, memory_dir
+from tests.support.store_process import StoreProcess
 from tests.support.store_values import SPEC, chunks, document, set_of
 
 __all__ = ["collection", "key"]
@@ -96,15 +94,6 @@ class QdrantContract(StoreContract):
     ) -> None:
         with pytest.raises(InvalidKeyError, match="__documents"):
             await store.ensure_collection("docs__documents", SPEC)
-
-
-@pytest.fixture(scope="session")
-def local_store() -> Iterator[StoreProcess]:
-    with TemporaryDirectory(dir=memory_dir()) as directory:
-        process = StoreProcess(Path(directory, "data"))
-        process.start()
-        yield process
-        assert process.stop() == 0
 
 
 class TestLocalStore(QdrantContract):

@@ -45,7 +45,7 @@ def texts(max_bytes: int, *, min_size: int = 0) -> st.SearchStrategy[str]:
 DOCUMENT_KEYS = st.builds(
     DocumentKey,
     tenant=texts(128, min_size=1),
-    collection=st.from_regex(r"[A-Za-z0-9._-]{1,30}", fullmatch=True),
+    collection=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,29}", fullmatch=True),
     document_id=texts(1024, min_size=1),
 )
 ARRIVALS = st.builds(

@@ -19,7 +19,7 @@ from headrace.identity import (
 names = st.text(
     st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30
 ).filter(lambda name: len(name.encode()) <= 128)
-collections = st.from_regex(r"[A-Za-z0-9._-]{1,20}", fullmatch=True)
+collections = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,19}", fullmatch=True)
 keys = st.builds(DocumentKey, names, collections, names)
 arrivals = st.builds(
     Arrival,
@@ -82,6 +82,8 @@ class TestDocumentKey:
             (DocumentKey("t" * 129, "c", "x"), "invalid_key"),
             (DocumentKey("t", "c" * 129, "x"), "invalid_collection"),
             (DocumentKey("t", "c\n", "x"), "invalid_collection"),
+            (DocumentKey("t", "..", "x"), "invalid_collection"),
+            (DocumentKey("t", "c__documents", "x"), "invalid_collection"),
         ],
     )
     def test_bounds_are_in_bytes(self, key: DocumentKey, code: str):

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import uuid5
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace import qdrant_payload as payloads
-from headrace.identity import Arrival, DocumentKey
+from headrace.identity import NAMESPACE, Arrival, DocumentKey
 from headrace.messages import Hole, Manifest
 from headrace.state import Accepted, StateRecord, Visible
 from tests.support.store_values import SPEC, chunk, document, set_of
@@ -55,6 +56,12 @@ def test_a_state_record_comes_back_as_it_was(record: StateRecord) -> None:
 
 def test_a_collections_spec_comes_back_as_it_was() -> None:
     assert payloads.spec_of(payloads.spec_fields(SPEC)) == SPEC
+
+
+def test_the_id_of_a_point_is_the_uuid_of_its_name() -> None:
+    owner = document(DocumentKey("мир", "c", "a/b"), 7)
+    name = f"{owner.key}#7#{owner.fingerprint}#{owner.content_hash.hex()}#12"
+    assert payloads.chunk_id(chunk(owner, 12)) == str(uuid5(NAMESPACE, name))
 
 
 def test_a_point_names_its_set() -> None:
