@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from headrace.fingerprint import ChunkingSettings
-from headrace.messages import Chunk, Segment, TextPart
 from headrace_chunker.splitting import split
 from headrace_chunker.tokenizers import Tokenizer, load_tokenizer
+
+from headrace.fingerprint import ChunkingSettings
+from headrace.messages import Chunk, Segment, TextPart
 
 TOKENIZERS = ("minilm", "cl100k_base", "o200k_base")
 
@@ -27,7 +28,9 @@ def settings(
     code: int | None = None,
     table: int | None = None,
 ) -> ChunkingSettings:
-    return ChunkingSettings(tokenizer, size, overlap, code or size, table or size, whole)
+    return ChunkingSettings(
+        tokenizer, size, overlap, code or size, table or size, whole
+    )
 
 
 def parts(

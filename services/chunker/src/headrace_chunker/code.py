@@ -74,9 +74,9 @@ class Code:
 
     def _indented(self, start: int, position: int) -> int:
         """The start of the line where only its indentation comes before ``start``."""
-        line = bisect_right(self._starts, start) - 1
-        if line >= 0 and position <= self._starts[line]:
-            return self._starts[line]
+        line = self._starts[max(0, bisect_right(self._starts, start) - 1)]
+        if position <= line and not self._measure.window.text(line, start).strip(" \t"):
+            return line
         return start
 
     def _read_on(self, start: int) -> None:

@@ -134,13 +134,15 @@ class Prose:
         return True
 
     def _fill(self, start: int) -> None:
-        """Hold half as much again as a chunk may have."""
+        """Hold about half as much again as a chunk may have, to see its end coming."""
         estimate = self._measure.ruler.estimate
         enough = self._limit * 3 // 2
         while estimate(start, self._held[-1].end) <= enough and self._take():
             pass
 
     def _choose(self, start: int, floor: int, furthest: int) -> _Choice:
+        while self._held[-1].end <= furthest and self._take():
+            pass
         sections = self._sections(start)
         section = next(sections)
         if not self._within(section, furthest):

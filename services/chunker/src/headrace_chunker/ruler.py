@@ -75,13 +75,17 @@ class Ruler:
         return tokens + self._tail[1]
 
     def estimate(self, start: int, end: int) -> int:
-        """About the tokens of the span: counted between the nearest cuts."""
+        """About the tokens of the span: those between the nearest cuts after both.
+
+        From the start that was last asked for it is exact up to the cut after ``end``.
+        """
         self._measure_to(end)
         last = len(self._cuts) - 1
-        first = min(bisect_left(self._cuts, start), last)
-        return (
-            self._tokens[min(bisect_left(self._cuts, end), last)] - self._tokens[first]
-        )
+        if start == self._start[0]:
+            before = self._start[2]
+        else:
+            before = self._tokens[min(bisect_left(self._cuts, start), last)]
+        return self._tokens[min(bisect_left(self._cuts, end), last)] - before
 
     def fits(self, start: int, end: int, *, limit: int) -> bool:
         """Whether the span is within ``limit`` tokens and ``MAX_CHUNK_BYTES``."""
