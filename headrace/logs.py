@@ -40,10 +40,17 @@ class Redactor:
         for name, value in event.items():
             if _SECRET_NAME.search(name):
                 event[name] = _HIDDEN
-            elif not isinstance(value, (int, float, type(None))):
-                text = self.text(value if isinstance(value, str) else repr(value))
-                event[name] = text if name == "exception" else text[:_LONGEST]
+            else:
+                event[name] = self._value(value, whole=name == "exception")
         return event
+
+    def _value(self, value: Any, *, whole: bool = False) -> Any:
+        if isinstance(value, (int, float, type(None))):
+            return value
+        if isinstance(value, (list, tuple)):
+            return [self._value(item) for item in value]
+        text = self.text(value if isinstance(value, str) else repr(value))
+        return text if whole else text[:_LONGEST]
 
     def text(self, text: str) -> str:
         """Hide what is or looks like a secret."""

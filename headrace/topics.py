@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from aiokafka.errors import (
 from headrace.messages import Lane
 from headrace.topology import Noun, TopicSpec, Topology
 
+_LED_WITHIN_S = 30.0
 _ALIGNED = (Noun.TEXTS, Noun.CHUNKS, Noun.VECTORS)
 """Partition i of one goes to partition i of the next."""
 
@@ -165,10 +167,12 @@ async def apply(
 ) -> list[str]:
     """Make the missing topics; existing ones are left as they are.
 
-    May be called by many at once. The names of the made ones are returned.
+    May be called by many at once. Returns the names of the made ones, which can be
+    used from then on.
 
     Raises:
         TopicsRefused: the broker refused one.
+        TimeoutError: a new one did not get its leaders.
     """
     found = await read(admin, topology)
     missing = [spec for spec in topology.specs() if spec.name not in found]
@@ -192,7 +196,23 @@ async def apply(
         elif for_code(code) is not TopicAlreadyExistsError:
             why = rest[0] if rest and rest[0] else for_code(code).__name__
             raise TopicsRefused(f"{name} was not made: {why}")
+    await _led(admin, made)
     return made
+
+
+async def _led(admin: AIOKafkaAdminClient, names: Sequence[str]) -> None:
+    """Wait until new topics are known and have leaders: then they can be used."""
+    async with asyncio.timeout(_LED_WITHIN_S):
+        while True:
+            ready = {
+                topic["topic"]
+                for topic in await admin.describe_topics()
+                if not topic["error_code"]
+                and all(not part["error_code"] for part in topic["partitions"])
+            }
+            if ready.issuperset(names):
+                return
+            await asyncio.sleep(0.1)
 
 
 async def grow(
@@ -226,4 +246,5 @@ async def grow(
             )
         except KafkaError as error:
             raise TopicsRefused(str(error)) from error
+        await _led(admin, grown)
     return grown
