@@ -8,7 +8,6 @@ they say by which way a document came, and importing the same again changes noth
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import BinaryIO
 
 from headrace.messages import Metadata, TextPart
 from headrace.wire import TextPartReader
+from headrace_loader.threads import in_thread
 
 INLINE_TEXT_BYTES = 256 * 1024
 """Up to here a text travels in its record; the contract allows twice that."""
@@ -73,7 +73,7 @@ class Spool:
         if self._file is None and self._fits():
             self._held.append(encoded)
             return
-        await asyncio.to_thread(self._write, encoded)
+        await in_thread(self._write, encoded)
 
     def finish(self, *, parser: str, metadata: Metadata) -> Content:
         """The whole; the spool is closed."""

@@ -7,7 +7,6 @@ happen again after a crash with the same result, and the offset is committed aft
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +42,7 @@ from headrace.wire import (
 )
 from headrace_loader.acceptance import Acceptance
 from headrace_loader.content import Content
+from headrace_loader.threads import in_thread
 
 _ENDED = {Verdict.UNCHANGED: State.UNCHANGED, Verdict.SUPERSEDED: State.SUPERSEDED}
 
@@ -241,7 +241,7 @@ class LoaderHandler:
 
 
 async def _blocks(path: Path) -> AsyncIterator[bytes]:
-    file = await asyncio.to_thread(path.open, "rb")
+    file = await in_thread(path.open, "rb")
     with file:
-        while block := await asyncio.to_thread(file.read, READ_SIZE):
+        while block := await in_thread(file.read, READ_SIZE):
             yield block

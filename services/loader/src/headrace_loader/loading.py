@@ -24,6 +24,7 @@ from headrace_loader.sources.fetched import Fetched, too_large
 from headrace_loader.sources.files import FileSource
 from headrace_loader.sources.guard import blocked
 from headrace_loader.sources.urls import UrlSource
+from headrace_loader.threads import in_thread
 from headrace_loader.workspace import Workspace
 
 _DISK = {
@@ -104,7 +105,7 @@ class Loading:
             name, media_type = _hints(event, fetched)
             data = event.inline
             if data is None and fetched is not None and fetched.size <= MAX_BYTES:
-                data = await asyncio.to_thread(path.read_bytes)
+                data = await in_thread(path.read_bytes)
             text = (
                 plain_text(data, name=name, media_type=media_type)
                 if data is not None and len(data) <= MAX_BYTES
@@ -118,7 +119,7 @@ class Loading:
                 parser, found = text.parser, text.media_type
             else:
                 if event.inline is not None:
-                    await asyncio.to_thread(path.write_bytes, event.inline)
+                    await in_thread(path.write_bytes, event.inline)
                 request = Request(name=name, media_type=media_type, cautious=cautious)
                 outcome = await self._parsers.parse(path, request, spool.add)
                 parser, found = outcome.parser, outcome.media_type
@@ -156,14 +157,14 @@ class Loading:
         if reference.size > self._max_bytes:
             raise too_large(self._max_bytes)
         size = 0
-        file: BinaryIO = await asyncio.to_thread(path.open, "wb")
+        file: BinaryIO = await in_thread(path.open, "wb")
         with file:
             async with aclosing(self._sources.objects.open(reference)) as stream:
                 async for block in stream:
                     size += len(block)
                     if size > self._max_bytes:
                         raise too_large(self._max_bytes)
-                    await asyncio.to_thread(file.write, block)
+                    await in_thread(file.write, block)
         external = reference.uri.partition("://")[0] in EXTERNAL_SCHEMES
         name = reference.uri.rpartition("/")[2] if external else ""
         return Fetched(path=path, size=size, name=name)

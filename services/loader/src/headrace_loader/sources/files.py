@@ -7,15 +7,16 @@ same way, whether it exists or not.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from headrace.errors import DocumentFailure
 from headrace_loader.sources.fetched import Fetched, too_large
+from headrace_loader.threads import in_thread
 
 _BLOCK = 1024 * 1024
 
@@ -29,16 +30,28 @@ class FileSource:
         self._max_bytes = max_bytes
 
     async def fetch(self, url: str, path: Path) -> Fetched:
-        """Copy the file that the URL names to ``path``, in a thread.
+        """Copy the file that the URL names to ``path``.
 
         Raises:
             DocumentFailure: ``file_forbidden``, ``file_not_found``,
                 ``file_unreadable`` or ``document_too_large``.
         """
-        return await asyncio.to_thread(self._copy, _path_of(url), path)
+        named = _path_of(url)
+        size = 0
+        with (
+            await in_thread(self._opened, named) as file,
+            await in_thread(path.open, "wb") as copy,
+        ):
+            # Block by block, so that it can be cancelled, and as a file may grow.
+            while block := await in_thread(file.read, _BLOCK):
+                size += len(block)
+                if size > self._max_bytes:
+                    raise too_large(self._max_bytes)
+                await in_thread(copy.write, block)
+        return Fetched(path=path, size=size, name=named.name)
 
-    def _copy(self, source: Path, target: Path) -> Fetched:
-        named = Path(os.path.normpath(source))
+    def _opened(self, named: Path) -> BinaryIO:
+        """The file, judged by what was opened."""
         if not any(named.is_relative_to(r) for r in (*self._named, *self._roots)):
             raise _forbidden()
         try:
@@ -66,18 +79,7 @@ class FileSource:
         if not self._below_roots(real) or not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise _forbidden()
-        with os.fdopen(descriptor, "rb") as file:
-            if status.st_size > self._max_bytes:
-                raise too_large(self._max_bytes)
-            size = 0
-            with target.open("wb") as copy:
-                # It may grow while it is read.
-                while block := file.read(_BLOCK):
-                    size += len(block)
-                    if size > self._max_bytes:
-                        raise too_large(self._max_bytes)
-                    copy.write(block)
-        return Fetched(path=target, size=size, name=named.name)
+        return os.fdopen(descriptor, "rb")
 
     def _leads_below(self, path: Path) -> bool:
         return self._below_roots(Path(os.path.realpath(path)))
@@ -91,7 +93,7 @@ def _path_of(url: str) -> Path:
     path = unquote(parts.path + (f"?{parts.query}" if parts.query else ""))
     if parts.netloc not in {"", "localhost"} or "\0" in path or path[:1] != "/":
         raise _forbidden()
-    return Path(path)
+    return Path(os.path.normpath(path))
 
 
 def _forbidden() -> DocumentFailure:

@@ -16,6 +16,7 @@ import httpx
 from headrace.errors import DocumentFailure
 from headrace_loader.sources.fetched import Fetched, too_large
 from headrace_loader.sources.guard import blocked
+from headrace_loader.threads import in_thread
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _PASSING = {408, 425, 429}
@@ -120,14 +121,14 @@ class UrlSource:
         if stated.isdigit() and int(stated) > self._max_bytes:
             raise too_large(self._max_bytes)
         size = 0
-        file: BinaryIO = await asyncio.to_thread(path.open, "wb")
+        file: BinaryIO = await in_thread(path.open, "wb")
         with file:
             async with aclosing(_decoded(response)) as stream:
                 async for block in stream:
                     size += len(block)
                     if size > self._max_bytes:
                         raise too_large(self._max_bytes)
-                    await asyncio.to_thread(file.write, block)
+                    await in_thread(file.write, block)
         return Fetched(
             path=path,
             size=size,

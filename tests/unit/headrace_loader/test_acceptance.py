@@ -1,0 +1,219 @@
+"""Acceptance against a store that fails, races and loses answers."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from headrace_loader.acceptance import Acceptance, Batching
+
+from headrace.errors import DocumentFailure, SharedFailure
+from headrace.identity import Arrival, DocumentKey
+from headrace.state import Accepted, Candidate, Decision, StateRecord, Verdict
+from headrace.store import CollectionSpec, Operation, WriteAccepted
+from tests.support.fake_store import FakeStore
+
+SPEC = CollectionSpec("model", "1", 3)
+KEY = DocumentKey("t", "c", "d")
+FINGERPRINT = "0" * 12 + "-" + "1" * 12 + "-" + "2" * 12
+
+
+def candidate(
+    offset: int = 1,
+    *,
+    text: str = "one",
+    version: int | None = None,
+    key: DocumentKey = KEY,
+) -> Candidate:
+    content_hash = text.encode().ljust(32, b".") if text else b""
+    arrival = Arrival(1_000_000 + offset, "topic", 0, offset)
+    return Candidate(key, arrival, version, content_hash, FINGERPRINT)
+
+
+async def ready(store: FakeStore, *collections: str) -> Acceptance:
+    acceptance = Acceptance(store, spec=SPEC)
+    for collection in collections or ("c",):
+        await acceptance.ensure(collection)
+    return acceptance
+
+
+async def record(store: FakeStore, key: DocumentKey = KEY) -> StateRecord | None:
+    return (await store.read_states(key.collection, [key])).get(key)
+
+
+async def accepted(acceptance: Acceptance, event: Candidate) -> Accepted:
+    decision = await acceptance.accept(event)
+    assert decision.accepted is not None
+    return decision.accepted
+
+
+async def test_a_new_document_is_written_and_then_acted_on() -> None:
+    store = FakeStore()
+    acceptance = await ready(store)
+
+    decision = await acceptance.accept(candidate(), name="file")
+
+    assert decision.verdict is Verdict.NEW
+    found = await record(store)
+    assert found is not None
+    assert found.accepted == decision.accepted
+    assert found.name == "file"
+
+
+async def test_the_same_event_again_keeps_its_revision() -> None:
+    store = FakeStore()
+    acceptance = await ready(store)
+    first = await accepted(acceptance, candidate())
+
+    decision = await acceptance.accept(candidate())
+
+    assert decision == Decision(Verdict.REDELIVERY, first)
+
+
+async def test_revisions_rise_and_what_is_older_is_superseded() -> None:
+    acceptance = await ready(FakeStore())
+    first = await accepted(acceptance, candidate(5))
+    second = await accepted(acceptance, candidate(6, text="two"))
+
+    assert second.revision > first.revision
+    assert (await acceptance.accept(candidate(4))).verdict is Verdict.SUPERSEDED
+    assert (await acceptance.accept(candidate(5))).verdict is Verdict.SUPERSEDED
+
+
+async def test_a_delete_takes_a_revision_and_holds_at_once() -> None:
+    store = FakeStore()
+    acceptance = await ready(store)
+    await acceptance.accept(candidate(1))
+
+    deleted = await accepted(acceptance, candidate(2, text=""))
+
+    found = await record(store)
+    assert found is not None
+    assert found.deleted_revision == deleted.revision
+    assert (await acceptance.accept(candidate(1))).verdict is Verdict.SUPERSEDED
+
+
+async def test_a_superseded_delete_deletes_nothing() -> None:
+    store = FakeStore()
+    acceptance = await ready(store)
+    await acceptance.accept(candidate(5, version=7))
+    await acceptance.accept(candidate(3, text=""))
+
+    found = await record(store)
+
+    assert found is not None
+    assert found.deleted_revision == 0
+
+
+@pytest.mark.parametrize("applied", [0, None])
+async def test_after_a_failed_write_the_next_try_has_the_same_revision(
+    applied: int | None,
+) -> None:
+    store = FakeStore()
+    acceptance = await ready(store)
+    store.fail("apply", applied=applied)
+
+    with pytest.raises(SharedFailure):
+        await acceptance.accept(candidate())
+    first = await accepted(acceptance, candidate())
+
+    assert first == await accepted(acceptance, candidate())
+    assert first.revision == candidate().arrival.append_time_ms
+
+
+async def test_a_lost_race_is_decided_again_by_what_the_winner_wrote() -> None:
+    class Racing(FakeStore):
+        """Another loader writes between our read and our write."""
+
+        raced = False
+
+        async def apply(self, collection: str, operations: Sequence[Operation]) -> None:
+            if not self.raced:
+                self.raced = True
+                other = candidate(9, text="theirs")
+                theirs = Accepted(other.arrival, None, other.content_hash, 2_000_000)
+                await super().apply(collection, [WriteAccepted(KEY, theirs, None)])
+            await super().apply(collection, operations)
+
+    older, newer = Racing(), Racing()
+
+    assert (
+        await (await ready(older)).accept(candidate(3))
+    ).verdict is Verdict.SUPERSEDED
+    won = await accepted(await ready(newer), candidate(20))
+    assert won.revision == 2_000_001
+    found = await record(newer)
+    assert found is not None
+    assert found.accepted == won
+
+
+async def test_a_race_without_end_is_given_up() -> None:
+    class Contended(FakeStore):
+        async def apply(self, collection: str, operations: Sequence[Operation]) -> None:
+            for operation in operations:
+                assert isinstance(operation, WriteAccepted)
+                other = replace(
+                    operation.accepted,
+                    arrival=Arrival(1, "topic", 0, 0),
+                    content_hash=b"x" * 32,
+                    revision=operation.accepted.revision + 1,
+                    floor=None,
+                )
+                await super().apply(collection, [replace(operation, accepted=other)])
+
+    acceptance = await ready(Contended())
+
+    with pytest.raises(DocumentFailure) as raised:
+        await acceptance.accept(candidate())
+    assert (raised.value.code, raised.value.retryable) == ("contended", True)
+
+
+async def test_many_documents_cost_few_calls() -> None:
+    store = FakeStore()
+    batching = Batching(max_items=100, max_wait_s=60)
+    acceptance = Acceptance(store, spec=SPEC, batching=batching)
+    await acceptance.ensure("c")
+    keys = [DocumentKey("t", "c", f"d{n}") for n in range(100)]
+
+    decisions = await asyncio.gather(
+        *(acceptance.accept(candidate(n, key=key)) for n, key in enumerate(keys))
+    )
+
+    assert {decision.verdict for decision in decisions} == {Verdict.NEW}
+    assert store.calls["apply"] == 1
+    assert store.calls["read_states"] == 2
+    # Each caller has its own answer.
+    states = await store.read_states("c", keys)
+    assert [d.accepted for d in decisions] == [states[key].accepted for key in keys]
+
+
+async def test_a_collection_that_fails_leaves_the_others_alone() -> None:
+    class Half(FakeStore):
+        async def apply(self, collection: str, operations: Sequence[Operation]) -> None:
+            if collection == "bad":
+                raise SharedFailure("store_unavailable", "half")
+            await super().apply(collection, operations)
+
+    acceptance = Acceptance(Half(), spec=SPEC, batching=Batching(max_wait_s=0.05))
+    for collection in ("good", "bad"):
+        await acceptance.ensure(collection)
+
+    good, bad = await asyncio.gather(
+        acceptance.accept(candidate(key=DocumentKey("t", "good", "d"))),
+        acceptance.accept(candidate(key=DocumentKey("t", "bad", "d"))),
+        return_exceptions=True,
+    )
+
+    assert isinstance(good, Decision)
+    assert isinstance(bad, SharedFailure)
+
+
+async def test_a_collection_of_another_model_is_refused_with_a_way_out() -> None:
+    store = FakeStore()
+    await ready(store)
+    other = Acceptance(store, spec=replace(SPEC, dimensions=4))
+
+    with pytest.raises(DocumentFailure) as raised:
+        await other.ensure("c")
+    assert raised.value.code == "collection_mismatch"
+    assert raised.value.advice
