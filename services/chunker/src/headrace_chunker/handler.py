@@ -160,10 +160,7 @@ class ChunkerHandler:
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
     def _accepts(self, document: DocumentRevision) -> bool:
-        try:
-            return fingerprint.split(document.fingerprint)[1] == self._chunker_part
-        except ValueError:
-            return False
+        return fingerprint.split(document.fingerprint)[1] == self._chunker_part
 
     def _check(self, delivery: Delivery, document: DocumentRevision) -> None:
         """Refuse a text that was loaded for other chunks; a delete has none."""

@@ -94,14 +94,9 @@ _BODIES = frozenset(
 )
 """What they hold is as deep as the first lines of what they are the body of."""
 _WRAPPERS = frozenset(
-    {
-        "decorated_definition",
-        "export_statement",
-        "template_declaration",
-        "linkage_specification",
-    }
+    {"decorated_definition", "export_statement", "template_declaration"}
 )
-"""They are no deeper than the definition that they hold."""
+"""They are the definition that they hold, with something before it."""
 _COMMENTS = frozenset(
     {"comment", "line_comment", "block_comment", "attribute_item", "decorator"}
 )
@@ -181,64 +176,78 @@ class _Syntax:
     ) -> list[tuple[Node, int, tuple[str, ...]]]:
         """Mark the lines on which a node's children begin; gives what to look into."""
         deeper: list[tuple[Node, int, tuple[str, ...]]] = []
+        node_row = node.start_point.row
+        holds = node.parent is None or node.type in _BODIES
         lead = -1
         """First line of the comments directly above."""
         last_end = -1
         last_long = False
         for child in node.named_children:
-            start, end = child.start_point, child.end_point
-            row, end_row = start.row, end.row
-            if end.column == 0 and end_row > row:
-                end_row -= 1
+            row, end_row = _rows(child)
             comment = child.type in _COMMENTS
+            long = end_row > row
             stuck = lead >= 0 and row == last_end + 1
             if not stuck:
                 lead = -1
-            if row < len(self._levels) and start.column <= self._indent[row]:
-                fresh = (
-                    row == 0
-                    or self._blank[row - 1]
-                    or last_long
-                    or end_row > row
-                    or comment
-                )
+            # What begins with its parent was marked with it.
+            if (holds or row > node_row) and self._first_on_line(child):
+                fresh = comment or long or last_long or self._after_blank(row)
                 level = depth + (_STUCK if stuck else 0 if fresh else 1)
-                if self._levels[row] > level or stuck:
+                if stuck or level < self._levels[row]:
                     self._levels[row] = level
-            if end_row > row:
+            if long:
+                held = self._unwrapped(child)
+                keyword = self._keywords.get(held.type)
                 inner = path
-                keyword = self._keywords.get(child.type)
                 if keyword is not None:
-                    inner = path_below(path, _title(child, keyword))
+                    inner = path_below(path, _title(held, keyword))
                     first = lead if stuck else row
                     self._paths[first : end_row + 1] = [inner] * (end_row + 1 - first)
-                    self._hold_header(child, depth)
-                deeper.append((child, _depth(node, child, depth), inner))
-            if comment and lead < 0:
-                lead = row
-            elif not comment:
+                    self._hold_header(row, held, depth)
+                same = held.type in _BODIES or (not holds and row == node_row)
+                deeper.append((held, depth if same else depth + 1, inner))
+            if not comment:
                 lead = -1
+            elif lead < 0:
+                lead = row
             last_end = end_row
-            last_long = end_row > row and not comment
+            last_long = long and not comment
         return deeper
 
-    def _hold_header(self, node: Node, depth: int) -> None:
+    def _first_on_line(self, node: Node) -> bool:
+        row, column = node.start_point
+        return row < len(self._indent) and column <= self._indent[row]
+
+    def _after_blank(self, row: int) -> bool:
+        return row == 0 or self._blank[row - 1]
+
+    def _unwrapped(self, node: Node) -> Node:
+        """The definition in a wrapper, or the node itself."""
+        held: Node | None = node
+        while held is not None and held.type in _WRAPPERS:
+            held = next(
+                (
+                    child
+                    for child in held.named_children
+                    if child.type in self._keywords or child.type in _WRAPPERS
+                ),
+                None,
+            )
+        return held or node
+
+    def _hold_header(self, row: int, node: Node, depth: int) -> None:
         """Keep a definition's first lines together, down to its body."""
         body = node.child_by_field_name("body")
-        if body is None:
-            return
-        for row in range(node.start_point.row + 1, body.start_point.row):
-            self._levels[row] = depth + _STUCK
+        if body is not None:
+            for header in range(row + 1, body.start_point.row):
+                self._levels[header] = depth + _STUCK
 
 
-def _depth(node: Node, child: Node, depth: int) -> int:
-    """How deep a child's children are, where the node's children are at ``depth``."""
-    if child.type in _BODIES or child.type in _WRAPPERS:
-        return depth
-    holds = node.parent is None or node.type in _BODIES or node.type in _WRAPPERS
-    if not holds and child.start_point.row == node.start_point.row:
-        return depth
-    return depth + 1
+def _rows(node: Node) -> tuple[int, int]:
+    """First and last line of a node."""
+    row = node.start_point.row
+    end_row, end_column = node.end_point
+    return row, end_row - 1 if end_column == 0 and end_row > row else end_row
 
 
 def _title(node: Node, keyword: str) -> str:
