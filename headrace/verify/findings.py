@@ -77,7 +77,7 @@ class Finding:
 class Report:
     """All findings, and what was looked at; ``counts`` are for people to compare."""
 
-    findings: tuple[Finding, ...]
+    findings: list[Finding]
     counts: Counter[str]
     repaired: int = 0
 

@@ -84,7 +84,7 @@ class Oracle:
         if self._ledger is not None:
             findings += _unended(self._ledger, records, letters or {})
         counts.update(f"found_{finding.kind}" for finding in findings)
-        return Report(tuple(findings), counts)
+        return Report(findings, counts)
 
     async def repair(self) -> Report:
         """Repair what can be, then look again; the report is of what is left.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from headrace.errors import DocumentFailure, SharedFailure
 from headrace.identity import DocumentKey
-from headrace.messages import EmbeddedSlice, State
+from headrace.messages import EmbeddedSlice
 from headrace.qdrant_payload import chunk_set_of as chunk_set_of_point
 from headrace.state import ChunkSet, StateRecord
 from headrace.store import (
@@ -36,6 +36,7 @@ from headrace_indexer.plan import (
     Writes,
     chunk_set_of,
     deleted,
+    dropped,
     first_writes,
     flipped,
     kept_back,
@@ -200,8 +201,8 @@ class BatchWriter:
         for item in items:
             if item.writes.work is Work.DELETE:
                 item.outcome = deleted(item.slice.document, item.after)
-            elif item.writes.work is Work.DROP:
-                item.outcome = Outcome(State.SUPERSEDED)
+            elif item.writes.work is Work.DROP and item.after is not None:
+                item.outcome = dropped(item.chunk_set, item.after)
             elif item.counted is None:
                 item.outcome = Outcome()
             elif item.outcome is None:
@@ -215,10 +216,10 @@ class BatchWriter:
         """
         for item in items:
             outcome = item.outcome
-            while outcome and outcome.visible and outcome.counted:
+            if item.after is None or item.after.live_set != item.chunk_set:
+                continue
+            while outcome and outcome.counted and outcome.counted.failed:
                 counted = outcome.counted
-                if counted.failed == 0:
-                    break
                 failed = await self._store.count(collection, item.chunk_set, holes=True)
                 if failed == counted.failed:
                     break

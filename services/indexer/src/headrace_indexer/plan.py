@@ -166,9 +166,20 @@ def flipped(
     if record.live_set == chunk_set:
         state = State.INDEXED_WITH_ERRORS if counted.failed else State.INDEXED
         return Outcome(state, counted, visible=True)
-    if hopeless(chunk_set, record):
+    return dropped(chunk_set, record) if hopeless(chunk_set, record) else None
+
+
+def dropped(chunk_set: ChunkSet, record: StateRecord) -> Outcome:
+    """The outcome of a set that can never become visible.
+
+    Where another set of its revision is visible, that is how the revision ended: there
+    is one status for both.
+    """
+    visible = record.visible
+    if record.live_set is None or not lost(chunk_set, record):
         return Outcome(State.SUPERSEDED)
-    return None
+    state = State.INDEXED_WITH_ERRORS if visible.failed else State.INDEXED
+    return Outcome(state, Counted(visible.count, visible.failed), visible=True)
 
 
 def deleted(document: DocumentRevision, record: StateRecord | None) -> Outcome | None:
