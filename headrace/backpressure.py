@@ -97,7 +97,7 @@ class Demand:
     lag: Sequence[int]
     """Records by partition number, both lanes together."""
     busy_partitions: int
-    """With lag at any sample of the recent window: lag that a fast stage has just
+    """With lag or new records in the recent window: lag that a fast stage has just
     worked off must not send its replicas away."""
     oldest_age_s: float
     """Of the oldest record that waits, by the broker's time."""
@@ -119,12 +119,14 @@ def wanted_replicas(demand: Demand, *, max_replicas: int, target_drain_s: float)
     busy = max(demand.busy_partitions, sum(1 for records in demand.lag if records))
     if busy == 0:
         return 0
+    if demand.current == 0:
+        # One first: nobody is there who could know whether more would help.
+        return 1
     if demand.held:
-        # A stage at zero has nobody who could find out that the outage is over.
-        return min(max(demand.current, 1), max_replicas)
+        return min(demand.current, max_replicas)
     most = min(busy, max_replicas)
     if demand.rate_per_s is None or demand.rate_per_s <= 0:
-        return min(max(demand.current, 1), most)
+        return min(demand.current, most)
     load = (demand.inflow_per_s + lag / target_drain_s) / demand.rate_per_s
     needed = _replicas(load, most)
     if lag and demand.oldest_age_s > target_drain_s:

@@ -143,40 +143,6 @@ class Metrics:
         )
 
     def _backpressure(self) -> None:
-        self.consumer_lag_records = self._by(
-            Gauge,
-            "consumer_lag_records",
-            "Records the stage's group has not committed.",
-            "topic",
-            "partition",
-        )
-        self.consumer_lag_seconds = self._by(
-            Gauge,
-            "consumer_lag_seconds",
-            "Age of the oldest record not committed, by the broker's time.",
-            "topic",
-            "partition",
-        )
-        self.consumer_lag_chunks = self._by(
-            Gauge,
-            "consumer_lag_chunks",
-            "Estimate: lag times the recent mean of chunks a record.",
-            "topic",
-            "partition",
-        )
-        self.consumer_lag_tokens = self._by(
-            Gauge,
-            "consumer_lag_tokens",
-            "Estimate: lag times the recent mean of tokens a record.",
-            "topic",
-            "partition",
-        )
-        self.topic_partitions = self._by(
-            Gauge, "topic_partitions", "Partitions of a topic.", "topic"
-        )
-        self.wanted_replicas = self._one(
-            Gauge, "stage_wanted_replicas", "Replicas the stage should have."
-        )
         self.backpressure_paused_seconds = self._by(
             Counter,
             "backpressure_paused_seconds_total",
@@ -286,3 +252,48 @@ class Metrics:
             return instrument.labels(stage, *values)
 
         return child
+
+
+class LagMetrics:
+    """What the lag exporter says of each stage, called with the stage first."""
+
+    def __init__(self, *, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        place = ("topic", "partition")
+        self.consumer_lag_records = self._gauge(
+            "consumer_lag_records",
+            "Records the stage's group has not committed.",
+            *place,
+        )
+        self.consumer_lag_seconds = self._gauge(
+            "consumer_lag_seconds",
+            "Age of the oldest record not committed, by the broker's time.",
+            *place,
+        )
+        self.consumer_lag_chunks = self._gauge(
+            "consumer_lag_chunks",
+            "Estimate: lag times the recent mean of chunks a record.",
+            *place,
+        )
+        self.consumer_lag_tokens = self._gauge(
+            "consumer_lag_tokens",
+            "Estimate: lag times the recent mean of tokens a record.",
+            *place,
+        )
+        self.topic_partitions = self._gauge(
+            "topic_partitions", "Partitions of a topic.", "topic"
+        )
+        self.members = self._gauge("group_members", "Members of the stage's group.")
+        self.wanted_replicas = self._gauge(
+            "stage_wanted_replicas", "Replicas the stage should have."
+        )
+        self.last_reading = self._gauge(
+            "lag_reading_timestamp_seconds",
+            "When the lag was last read, seconds since 1970.",
+        )
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Callable[..., Gauge]:
+        gauge = Gauge(
+            f"headrace_{name}", text, ("stage", *labels), registry=self.registry
+        )
+        return cache(gauge.labels)

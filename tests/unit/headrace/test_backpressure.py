@@ -125,6 +125,7 @@ def wanted(demand: Demand, *, max_replicas: int = 10) -> int:
         ({"rate_per_s": None, "current": 3}, 3),
         ({"held": True, "current": 2}, 2),
         ({"held": True, "current": 0}, 1),
+        ({"current": 0}, 1),
         ({"rate_per_s": 100.0, "current": 5}, 1),
         ({"rate_per_s": 100.0, "current": 5, "oldest_age_s": 100.0}, 5),
     ],

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from headrace.assignment import Assignment, Item, OwnedPartition
+from headrace.dead_letters import (
+    DeadLetterTopics,
+    letter_key,
+    letter_of,
+    subject_of,
+)
+from headrace.errors import SharedFailure
+from headrace.handler import Record
+from headrace.identity import Arrival, DocumentKey
+from headrace.last_resort import LastResort
+from headrace.messages import (
+    Chunk,
+    ChunkSlice,
+    DeadLetter,
+    DocumentRevision,
+    Lane,
+    Metadata,
+    ObjectReference,
+    Stage,
+    State,
+    StatusError,
+)
+from headrace.scheduling import Schedule
+from headrace.source import Partition
+from headrace.status import status_key
+from headrace.topology import Topology
+from headrace.wire import decode_dead_letter, encode_chunk_slice
+from tests.support.fake_clock import FakeClock
+from tests.support.fake_producer import (
+    FakeDeadLetters,
+    FakeProducer,
+    FakeStatusReporter,
+)
+
+KEY = DocumentKey("default", "books", "a b/c")
+ERROR = StatusError("malformed", "cannot be read", "send it again")
+DOCUMENT = DocumentRevision(
+    key=KEY,
+    revision=7,
+    fingerprint="0123456789ab-0123456789ab-0123456789ab",
+    content_hash=bytes(32),
+    arrival=Arrival(1, "t", 0, 3),
+    metadata=Metadata(name="A book"),
+    lane=Lane.BULK,
+)
+CHUNKS = tuple(Chunk(number, "text", 1, 0, 4) for number in (64, 65))
+
+
+def record(value: bytes | None, **changes: object) -> Record:
+    made = Record(
+        topic="headrace.chunks.v1",
+        partition=2,
+        offset=40,
+        timestamp_ms=1000,
+        key=KEY.record_key,
+        value=value,
+        headers=(("traceparent", b"00-1-2-01"), ("x", b"\xff")),
+        topic_id="id",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def letter(read: Record, stage: Stage = Stage.EMBEDDER) -> DeadLetter:
+    return letter_of(
+        stage,
+        read,
+        subject_of(stage, read),
+        error=ERROR,
+        attempts=3,
+        failed_at_ms=5,
+    )
+
+
+SLICE = encode_chunk_slice(ChunkSlice(DOCUMENT, 1, CHUNKS))
+
+
+def test_the_same_failure_is_the_same_letter_wherever_it_is_met() -> None:
+    again = record(SLICE, partition=3, offset=99)
+    assert letter_key(letter(record(SLICE))) == letter_key(letter(again))
+
+
+def test_slices_revisions_and_stages_have_letters_of_their_own() -> None:
+    newer = replace(DOCUMENT, revision=8)
+    values = [
+        SLICE,
+        encode_chunk_slice(ChunkSlice(DOCUMENT, 0, CHUNKS[:1])),
+        encode_chunk_slice(ChunkSlice(newer, 1, CHUNKS)),
+    ]
+    keys = {letter_key(letter(record(value))) for value in values}
+    keys.add(letter_key(replace(letter(record(SLICE)), stage=Stage.INDEXER)))
+    assert len(keys) == 4
+
+
+def test_what_cannot_be_read_is_known_by_its_key_and_arrival() -> None:
+    made = letter(record(b"\xff\xff"))
+    assert (made.key, made.revision) == (KEY, 0)
+    assert made.arrival == Arrival(1000, "id", 2, 40)
+    assert made.original_value == b"\xff\xff"
+
+
+@pytest.mark.parametrize("key", [None, b"", b"no key of ours"])
+def test_without_any_name_the_place_is_the_name(key: bytes | None) -> None:
+    one, other = record(b"\xff", key=key), record(b"\xff", key=key, offset=41)
+    assert letter(one).key is None
+    assert letter_key(letter(one)) == letter_key(letter(one))
+    assert letter_key(letter(one)) != letter_key(letter(other))
+
+
+async def test_a_letter_keeps_the_record_byte_for_byte() -> None:
+    producer = FakeProducer()
+    topics = DeadLetterTopics(producer, topology=Topology())
+    await topics.put(letter(record(SLICE)))
+    (sent,) = producer.to("headrace.embedder.dlq.v1")
+    read = decode_dead_letter(sent.value)
+    assert read.original_value == SLICE
+    assert read.original_key == KEY.record_key
+    assert read.original_headers == (("traceparent", b"00-1-2-01"), ("x", b"\xff"))
+    assert (read.first_chunk, read.end_chunk) == (64, 66)
+    assert sent.header("headrace-reason") == b"malformed"
+    assert sent.header("headrace-attempts") == b"3"
+    assert sent.header("headrace-origin-topic") == b"headrace.chunks.v1"
+    assert sent.header("headrace-origin-partition") == b"2"
+    assert sent.header("headrace-origin-offset") == b"40"
+    assert sent.header("traceparent") == b"00-1-2-01"
+
+
+async def test_large_originals_go_to_the_object_store() -> None:
+    kept: dict[str, bytes] = {}
+
+    async def keep(key: str, value: bytes) -> ObjectReference:
+        kept[key] = value
+        return ObjectReference(key, len(value), bytes(32))
+
+    producer = FakeProducer()
+    topics = DeadLetterTopics(producer, topology=Topology(), keep=keep)
+    large = b"x" * (900 * 1024 + 1)
+    await topics.put(letter(record(large)))
+    read = decode_dead_letter(producer.sent[0].value)
+    assert read.original_value is None
+    assert read.original_object is not None
+    assert kept == {read.original_object.uri: large}
+
+
+def item(read: Record) -> Item:
+    owner = OwnedPartition(Partition(read.topic, 2), Lane.INTERACTIVE, 0.0)
+    made = Item(
+        read, Assignment(Schedule(1)), owner, Lane.INTERACTIVE, read.key, 1, 0.0
+    )
+    made.failures = 3
+    return made
+
+
+async def test_giving_up_writes_the_letter_and_reports_the_failure() -> None:
+    letters, status = FakeDeadLetters(), FakeStatusReporter()
+    give_up = LastResort(
+        stage=Stage.EMBEDDER, dead_letters=letters, status=status, clock=FakeClock()
+    )
+    await give_up(item(record(SLICE)), ERROR)
+    (event,) = status.events
+    assert (event.state, event.key, event.revision) == (State.FAILED, KEY, 7)
+    assert (event.error, event.attempts, event.lane) == (ERROR, 3, Lane.BULK)
+    assert event.metadata.name == "A book"
+    assert status_key(event) == KEY.record_key + b"#7#embedder"
+    assert letters.letters[0].attempts == 3
+
+
+async def test_a_letter_that_is_not_written_is_not_reported() -> None:
+    letters, status = FakeDeadLetters(), FakeStatusReporter()
+    letters.fail_next(SharedFailure("broker_unavailable", "down"))
+    give_up = LastResort(
+        stage=Stage.EMBEDDER, dead_letters=letters, status=status, clock=FakeClock()
+    )
+    with pytest.raises(SharedFailure):
+        await give_up(item(record(SLICE)), ERROR)
+    assert not status.events
