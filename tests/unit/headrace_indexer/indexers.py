@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from headrace_indexer.batch import BatchWriter
 from headrace_indexer.completeness import StoredChunks
-from headrace_indexer.handler import IndexerHandler
+from headrace_indexer.handler import BatchLimits, IndexerHandler
 from headrace_indexer.sweep import Sweep
 
 from headrace.handler import Delivery, Record
@@ -22,13 +22,9 @@ from tests.support.documents import BASE_MS, DIMENSIONS, MODEL_PART, SPEC
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_producer import FakeStatusReporter
 
-
-@dataclass(frozen=True)
-class Limits:
-    batch_chunks: int = 256
-    batch_bytes: int = 1_000_000
-    batch_wait_s: float = 0.0
-    store_calls: int = 2
+ALONE = BatchLimits(chunks=256, size=1_000_000, wait_s=0, calls=2)
+"""A slice that finds the store free waits for no other."""
+TOGETHER = BatchLimits(chunks=256, size=1_000_000, wait_s=0.001, calls=2)
 
 
 @dataclass
@@ -36,7 +32,7 @@ class Indexer:
     """A handler with all that it is made of."""
 
     store: Store
-    limits: Limits = Limits()
+    limits: BatchLimits = ALONE
     spec: object = SPEC
     status: FakeStatusReporter = field(default_factory=FakeStatusReporter)
     stored: StoredChunks = field(default_factory=StoredChunks)

@@ -26,7 +26,7 @@ from tests.support.documents import (
     stored_numbers,
 )
 from tests.support.fake_store import FakeStore
-from tests.unit.headrace_indexer.indexers import Limits, delivery, indexer, since
+from tests.unit.headrace_indexer.indexers import TOGETHER, delivery, indexer, since
 
 LIVE_VECTOR = ("yes", "vector")
 LIVE_HOLE = ("yes", "hole")
@@ -62,7 +62,7 @@ class TestOneDocument:
         store = FakeStore()
         documents = [revision(1, name=f"book {n}") for n in range(20)]
         await accept(store, *documents)
-        full = Limits(batch_chunks=40, batch_wait_s=60)
+        full = replace(TOGETHER, chunks=40, wait_s=60)
         async with indexer(store, limits=full) as it:
             before = Counter(store.calls)
             await it.handle_together(*[slices(each, 2)[0] for each in documents])
@@ -419,7 +419,7 @@ class TestFailures:
         names = ["a", "b", "bad", "c", "d"]
         documents = [revision(1, name=name) for name in names]
         await accept(store, *documents)
-        async with indexer(store, limits=Limits(batch_wait_s=0.001)) as it:
+        async with indexer(store, limits=TOGETHER) as it:
             results = await it.handle_together(
                 *[slices(each, 1)[0] for each in documents]
             )
@@ -438,7 +438,7 @@ class TestFailures:
         await store.ensure_collection("other", CollectionSpec("else", "1", 8))
         fine, wrong = revision(1), revision(1, collection="other")
         await accept(store, fine)
-        async with indexer(store, limits=Limits(batch_wait_s=0.001)) as it:
+        async with indexer(store, limits=TOGETHER) as it:
             results = await it.handle_together(slices(fine, 1)[0], slices(wrong, 1)[0])
 
             assert results[0] is None

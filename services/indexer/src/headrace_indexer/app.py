@@ -11,7 +11,7 @@ from headrace.qdrant import QdrantStore
 from headrace.store import CollectionSpec
 from headrace_indexer.batch import BatchWriter
 from headrace_indexer.completeness import StoredChunks
-from headrace_indexer.handler import IndexerHandler
+from headrace_indexer.handler import BatchLimits, IndexerHandler
 from headrace_indexer.settings import IndexerSettings
 from headrace_indexer.sweep import Sweep
 
@@ -21,7 +21,9 @@ async def build(context: StageContext[IndexerSettings]) -> Handler:
     settings = context.settings
     store = QdrantStore.from_settings(settings)
     stored = StoredChunks()
-    sweep = Sweep(store, clock=context.clock, interval_s=settings.sweep_interval_s)
+    sweep = Sweep(
+        store, clock=context.clock, interval_s=settings.index_sweep_interval_s
+    )
     spec = CollectionSpec(
         model=settings.embedding_model,
         model_revision=settings.embedding_model_revision,
@@ -37,7 +39,12 @@ async def build(context: StageContext[IndexerSettings]) -> Handler:
         status=context.status,
         metrics=context.metrics,
         clock=context.clock,
-        limits=settings,
+        limits=BatchLimits(
+            chunks=settings.index_batch_chunks,
+            size=settings.index_batch_bytes,
+            wait_s=settings.index_batch_wait_s,
+            calls=settings.index_store_calls,
+        ),
         dimensions=settings.embedding_dimensions,
         model_part=model_part(settings.model),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from dataclasses import dataclass
 
 from headrace.batching import Batcher
 from headrace.clock import Clock
@@ -26,24 +26,17 @@ from headrace_indexer.completeness import StoredChunks
 from headrace_indexer.plan import Outcome
 
 
-class BatchLimits(Protocol):
-    """How slices are put together; ``IndexerSettings`` has the defaults."""
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How slices are put together; ``settings`` has the defaults and the reasons."""
 
-    @property
-    def batch_chunks(self) -> int:
-        """Chunks of a batch at most, but for a single slice."""
-
-    @property
-    def batch_bytes(self) -> int:
-        """Bytes of vectors and texts of a batch at most, but for a single slice."""
-
-    @property
-    def batch_wait_s(self) -> float:
-        """How long the first slice of a batch waits for others."""
-
-    @property
-    def store_calls(self) -> int:
-        """Batches out at the same time."""
+    chunks: int
+    size: int
+    """In bytes of texts and vectors."""
+    wait_s: float
+    """Of the first slice of a batch, for others."""
+    calls: int
+    """Batches out at the same time."""
 
 
 class IndexerHandler:
@@ -73,10 +66,10 @@ class IndexerHandler:
         self._model_part = model_part
         self._batcher: Batcher[EmbeddedSlice, Outcome | Exception] = Batcher(
             self._flush,
-            max_items=limits.batch_chunks,
-            max_bytes=limits.batch_bytes,
-            max_wait_s=limits.batch_wait_s,
-            concurrency=limits.store_calls,
+            max_items=limits.chunks,
+            max_bytes=limits.size,
+            max_wait_s=limits.wait_s,
+            concurrency=limits.calls,
             size_of=_size_of,
             # A slice without chunks costs its calls all the same.
             count_of=lambda item: max(1, len(item.chunks)),

@@ -8,24 +8,24 @@ from headrace.settings import StageSettings
 
 
 class IndexerSettings(StageSettings):
-    """Read from the environment; ``HEADRACE_BATCH_CHUNKS`` and so on."""
+    """Read from the environment; ``HEADRACE_INDEX_BATCH_CHUNKS`` and so on."""
 
-    batch_chunks: int = Field(
+    index_batch_chunks: int = Field(
         256, ge=1, le=4096, description="Chunks written to the store in one call."
     )
-    batch_bytes: int = Field(
+    index_batch_bytes: int = Field(
         4 * 1024 * 1024,
         ge=1,
         le=16 * 1024 * 1024,
         description="Bytes in one call; stores refuse much more than 32 MB.",
     )
-    batch_wait_s: float = Field(
+    index_batch_wait_s: float = Field(
         0.01, ge=0, le=1, description="How long a slice waits for others to join it."
     )
-    store_calls: int = Field(
+    index_store_calls: int = Field(
         2, ge=1, le=16, description="Batches on their way to the store at once."
     )
-    sweep_interval_s: float = Field(
+    index_sweep_interval_s: float = Field(
         600.0,
         gt=0,
         description="How long after an update its old points are removed once more.",
