@@ -12,7 +12,7 @@ from headrace_chunker.work import Splitter
 
 from headrace import fingerprint
 from headrace.errors import DocumentFailure, SharedFailure, Unreadable
-from headrace.handler import Delivery, Record
+from headrace.handler import Delivery, Headers, Record
 from headrace.identity import Arrival, DocumentKey, manifest_hash
 from headrace.messages import (
     ChunkSlice,
@@ -79,9 +79,15 @@ class FakeObjects:
 class World:
     """A handler and the fakes around it."""
 
-    def __init__(self, objects: FakeObjects | None = None, threads: int = 3) -> None:
+    def __init__(
+        self,
+        objects: FakeObjects | None = None,
+        *,
+        threads: int = 3,
+        producer: FakeProducer | None = None,
+    ) -> None:
         self.objects = objects or FakeObjects([])
-        self.producer = FakeProducer()
+        self.producer = producer or FakeProducer()
         self.status = FakeStatusReporter()
         self.clock = FakeClock()
         self.handler = ChunkerHandler(
@@ -254,7 +260,7 @@ async def test_a_failed_send_fails_the_record_without_a_status(world: World) -> 
 
 @pytest.mark.parametrize("threads", [1, 3])
 async def test_a_stored_text_gives_what_the_inline_text_gives(threads: int) -> None:
-    world = World(FakeObjects(stored(TEXT)), threads)
+    world = World(FakeObjects(stored(TEXT)), threads=threads)
     await world.handler.handle(delivery(by_reference()))
     streamed = world.slices()
     await world.handler.handle(delivery(inline(TEXT)))
@@ -266,7 +272,7 @@ async def test_a_stored_text_gives_what_the_inline_text_gives(threads: int) -> N
 
 
 async def test_slices_of_a_stored_text_leave_before_it_is_read_to_its_end() -> None:
-    world = World(FakeObjects(stored(TEXT * 20)))
+    world = World(FakeObjects(stored(TEXT * 12)))
     task = asyncio.create_task(world.handler.handle(delivery(by_reference())))
 
     await until(lambda: len(world.producer.sent) >= 3)
@@ -308,7 +314,7 @@ async def test_a_truncated_text_is_unreadable() -> None:
 
 
 async def test_a_cancelled_stream_ends_its_thread_and_closes_its_source() -> None:
-    world = World(FakeObjects(stored(TEXT * 20)))
+    world = World(FakeObjects(stored(TEXT * 12)))
     task = asyncio.create_task(world.handler.handle(delivery(by_reference())))
     await until(lambda: world.objects.read >= 2)
     world.objects.gate.clear()
@@ -326,27 +332,42 @@ async def test_a_cancelled_stream_ends_its_thread_and_closes_its_source() -> Non
     await world.handler.close()
 
 
+class SlowProducer(FakeProducer):
+    """Confirms nothing before ``gate`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.waiting = 0
+
+    async def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None = None,
+        headers: Headers = (),
+    ) -> OutputPosition:
+        self.waiting += 1
+        await self.gate.wait()
+        return await super().send(
+            topic, key=key, value=value, partition=partition, headers=headers
+        )
+
+
 async def test_a_slow_broker_holds_the_splitting_back() -> None:
-    world = World(FakeObjects(stored(TEXT * 40)))
-    gate = asyncio.Event()
-    send = world.producer.send
-    waiting = 0
-
-    async def slow(*args: object, **options: object) -> OutputPosition:
-        nonlocal waiting
-        waiting += 1
-        await gate.wait()
-        return await send(*args, **options)
-
-    world.producer.send = slow
+    producer = SlowProducer()
+    world = World(FakeObjects(stored(TEXT * 12)), producer=producer)
     task = asyncio.create_task(world.handler.handle(delivery(by_reference())))
-    await until(lambda: waiting == 4)
+
+    await until(lambda: producer.waiting == 4)
     for _ in range(200):
         await asyncio.sleep(0)
 
-    assert waiting == 4
+    assert producer.waiting == 4
     assert world.objects.read < len(world.objects.pieces)
-    gate.set()
+    producer.gate.set()
     await task
     await world.handler.close()
 

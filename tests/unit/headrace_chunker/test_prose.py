@@ -11,8 +11,8 @@ SENTENCE = "The wheel turns and the stone grinds the grain of the day. "
 PARAGRAPH = (SENTENCE * 3).strip()
 
 
-def markdown(text: str, **options: int) -> list[tuple[tuple[str, ...], str]]:
-    by = settings(**{"size": 64, **options})
+def markdown(text: str, *, size: int = 64) -> list[tuple[tuple[str, ...], str]]:
+    by = settings(size=size)
     return [(c.heading_path, c.text) for c in chunks_of(text, name="a.md", by=by)]
 
 
