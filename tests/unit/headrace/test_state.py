@@ -361,7 +361,7 @@ class TestHistories:
         st.sampled_from(["all", "none"]).flatmap(histories),
         st.data(),
     )
-    @settings(max_examples=200)
+    @settings(max_examples=100)
     def test_the_newest_wins_in_every_order_and_repetition(
         self, events: list[Event], data: st.DataObject
     ):
@@ -371,7 +371,7 @@ class TestHistories:
         assert document.identity == newest(events).identity
 
     @given(histories(), st.data())
-    @settings(max_examples=200)
+    @settings(max_examples=100)
     def test_mixed_versions_in_order_of_arrival_survive_redelivery(
         self, events: list[Event], data: st.DataObject
     ):
@@ -385,7 +385,7 @@ class TestHistories:
         assert document.identity == newest(events).identity
 
     @given(histories(), st.data())
-    @settings(max_examples=200)
+    @settings(max_examples=100)
     def test_mixed_versions_in_any_order_settle_when_delivered_again(
         self, events: list[Event], data: st.DataObject
     ):
@@ -402,7 +402,7 @@ class TestHistories:
         assert verdicts <= {Verdict.REDELIVERY, Verdict.SUPERSEDED}
 
     @given(histories(), st.data())
-    @settings(max_examples=200)
+    @settings(max_examples=100)
     def test_no_delete_is_undone_by_what_arrived_before_it(
         self, events: list[Event], data: st.DataObject
     ):

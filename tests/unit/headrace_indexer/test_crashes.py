@@ -433,7 +433,7 @@ def _score(point: StoredPoint) -> float:
 
 TestIndexers = Indexers.TestCase
 TestIndexers.settings = settings(
-    max_examples=60,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -70,6 +70,17 @@ async def test_one_call_cleans_a_bounded_number():
     assert len(store.applied) == BATCH + 1
 
 
+async def test_a_collection_that_was_dropped_does_not_keep_others_from_being_cleaned():
+    store = await store_with("a")
+    sweep = Sweep(store, clock=FakeClock(), interval_s=60)
+    sweep.add(document_key("x", collection="dropped"))
+    sweep.add(document_key("a"))
+    await sweep.sweep()
+    await sweep.sweep()
+
+    assert swept(store) == [document_key("a")]
+
+
 async def test_the_task_goes_on_after_failures_and_ends_when_cancelled():
     store = await store_with("a")
     clock = FakeClock()

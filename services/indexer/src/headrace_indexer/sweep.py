@@ -78,8 +78,12 @@ class Sweep:
         for key in self._due:
             collections.setdefault(key.collection, []).append(key)
         for collection, keys in collections.items():
-            for start in range(0, len(keys), BATCH):
-                await self._clean(collection, keys[start : start + BATCH])
+            try:
+                for start in range(0, len(keys), BATCH):
+                    await self._clean(collection, keys[start : start + BATCH])
+            except SharedFailure as error:
+                if error.reason != "collection_missing":
+                    raise  # else somebody dropped it: nothing is left to clean
         self._due, self._young = self._young, {}
 
     async def _clean(self, collection: str, keys: list[DocumentKey]) -> None:
