@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from headrace.messages import Metadata, TextPart
-from headrace.wire import TextPartReader
+from headrace.wire import encode_text_part
 from headrace_loader.threads import in_thread
 
 INLINE_TEXT_BYTES = 256 * 1024
 """Up to here a text travels in its record; the contract allows twice that."""
-INLINE_ENCODED_BYTES = 512 * 1024
-"""Of text and segments together, well below what the broker takes."""
+INLINE_SEGMENT_BYTES = 256 * 1024
+"""Of what the segments take beside it, so that a record stays below 1 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +54,27 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO | None = None
-        self._held: list[bytes] = []
+        self._held: list[TextPart] = []
         self._text_bytes = 0
-        self._encoded_bytes = 0
+        self._segments = 0
         self._length = 0
         self._text = hashlib.sha256()
         self._structure = hashlib.sha256()
         self._encoded = hashlib.sha256()
 
-    async def add(self, part: TextPart, encoded: bytes) -> None:
-        """Take the next part; ``encoded`` is the same as ``encode_text_part`` gives."""
+    async def add(self, part: TextPart, encoded: bytes | None = None) -> None:
+        """Take the next part, and its ``encode_text_part`` where there is one."""
         text = part.text.encode()
+        structure = _structure(part)
         self._text.update(text)
-        self._structure.update(_structure(part))
+        self._structure.update(structure)
         self._text_bytes += len(text)
+        self._segments += len(structure)
         self._length += len(part.text)
-        self._encoded_bytes += len(encoded)
         if self._file is None and self._fits():
-            self._held.append(encoded)
+            self._held.append(part)
             return
-        await in_thread(self._write, encoded)
+        await in_thread(self._write, encoded or encode_text_part(part))
 
     def finish(self, *, parser: str, metadata: Metadata) -> Content:
         """The whole; the spool is closed."""
@@ -81,16 +82,14 @@ class Spool:
         content_hash = hashlib.sha256(
             self._text.digest() + self._structure.digest() + _metadata_digest(metadata)
         ).digest()
-        parts: tuple[TextPart, ...] | None = None
-        if self._file is None:
-            parts = tuple(TextPartReader().feed(b"".join(self._held)))
+        spooled = self._file is not None
         return Content(
             parser=parser,
             metadata=metadata,
             length=self._length,
             content_hash=content_hash,
-            parts=parts,
-            path=None if self._file is None else self._path,
+            parts=None if spooled else tuple(self._held),
+            path=self._path if spooled else None,
             digest=self._encoded.digest(),
         )
 
@@ -101,24 +100,27 @@ class Spool:
 
     def discard(self) -> None:
         """Close and remove the file: the document was not read to its end."""
-        self.close()
-        self._path.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
 
     def _fits(self) -> bool:
         return (
             self._text_bytes <= INLINE_TEXT_BYTES
-            and self._encoded_bytes <= INLINE_ENCODED_BYTES
+            and self._segments <= INLINE_SEGMENT_BYTES
         )
 
     def _write(self, encoded: bytes) -> None:
         if self._file is None:
             self._file = self._path.open("wb")
             for held in self._held:
-                self._encoded.update(held)
-                self._file.write(held)
+                self._put(self._file, encode_text_part(held))
             self._held.clear()
+        self._put(self._file, encoded)
+
+    def _put(self, file: BinaryIO, encoded: bytes) -> None:
         self._encoded.update(encoded)
-        self._file.write(encoded)
+        file.write(encoded)
 
 
 def _structure(part: TextPart) -> bytes:

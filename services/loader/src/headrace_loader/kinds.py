@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePosixPath
 
 
 class Kind(StrEnum):
@@ -289,10 +288,10 @@ def _hint(name: str, media_type: str) -> TextKind:
 
 
 def _extension(name: str) -> str:
-    path = PurePosixPath(name.replace("\\", "/").lower())
-    if path.name in {"dockerfile", "makefile"}:
-        return path.name
-    return path.suffix.removeprefix(".")
+    last = name.replace("\\", "/").rpartition("/")[2].lower()
+    if last in {"dockerfile", "makefile"}:
+        return last
+    return last.rpartition(".")[2] if "." in last else ""
 
 
 def _holds_markup(hint: TextKind) -> bool:

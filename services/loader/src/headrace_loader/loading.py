@@ -13,11 +13,10 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from headrace.errors import SharedFailure
 from headrace.messages import DocumentEvent, Metadata, ObjectReference
 from headrace.objects import EXTERNAL_SCHEMES, Objects
-from headrace.wire import encode_text_part
 from headrace_loader.content import Content, Spool
 from headrace_loader.kinds import names_kind
 from headrace_loader.pieces import clip
-from headrace_loader.plain_text import MAX_BYTES, plain_text
+from headrace_loader.plain_text import MAX_BYTES, PlainText, plain_text
 from headrace_loader.sandbox.frames import Request
 from headrace_loader.sandbox.pool import ParserPool
 from headrace_loader.sources.fetched import Fetched, too_large
@@ -80,16 +79,19 @@ class Loading:
             SharedFailure: the object store's; ``parser_unavailable``;
                 ``work_dir_unavailable``.
         """
-        async with self._slots:
-            try:
-                return await self._load(event, cautious=cautious)
-            except OSError as error:
-                if error.errno in _DISK:
-                    raise SharedFailure(
-                        "work_dir_unavailable",
-                        f"HEADRACE_WORK_DIR cannot be used: {error.strerror}",
-                    ) from error
-                raise
+        try:
+            content = await self._load_plain(event)
+            if content is None:
+                async with self._slots:
+                    content = await self._load(event, cautious=cautious)
+        except OSError as error:
+            if error.errno in _DISK:
+                raise SharedFailure(
+                    "work_dir_unavailable",
+                    f"HEADRACE_WORK_DIR cannot be used: {error.strerror}",
+                ) from error
+            raise
+        return content
 
     async def close(self) -> None:
         """Close connections, children and files."""
@@ -97,34 +99,37 @@ class Loading:
         await self._sources.urls.close()
         self._workspace.close()
 
+    async def _load_plain(self, event: DocumentEvent) -> Content | None:
+        """An event that brings a plain text itself: no file, no child, no waiting."""
+        if event.inline is None or len(event.inline) > MAX_BYTES:
+            return None
+        name, media_type = _hints(event, None)
+        text = plain_text(event.inline, name=name, media_type=media_type)
+        if text is None:
+            return None
+        spool = Spool(self._workspace.file())
+        try:
+            return await self._spool_plain(text, spool, event, None)
+        except BaseException:
+            spool.discard()
+            raise
+
     async def _load(self, event: DocumentEvent, *, cautious: bool) -> Content:
         path = self._workspace.file()
         spool = Spool(self._workspace.file())
         try:
             fetched = await self._fetch(event, path)
             name, media_type = _hints(event, fetched)
-            data = event.inline
-            if data is None and fetched is not None and fetched.size <= MAX_BYTES:
+            if fetched.size <= MAX_BYTES and event.inline is None:
                 data = await in_thread(path.read_bytes)
-            text = (
-                plain_text(data, name=name, media_type=media_type)
-                if data is not None and len(data) <= MAX_BYTES
-                else None
-            )
-            if text is not None:
-                for part in text.parts:
-                    await spool.add(part, encode_text_part(part))
-                    # The next part is work too; let others have the loop between.
-                    await asyncio.sleep(0)
-                parser, found = text.parser, text.media_type
-            else:
-                if event.inline is not None:
-                    await in_thread(path.write_bytes, event.inline)
-                request = Request(name=name, media_type=media_type, cautious=cautious)
-                outcome = await self._parsers.parse(path, request, spool.add)
-                parser, found = outcome.parser, outcome.media_type
+                text = plain_text(data, name=name, media_type=media_type)
+                if text is not None:
+                    return await self._spool_plain(text, spool, event, fetched)
+            request = Request(name=name, media_type=media_type, cautious=cautious)
+            outcome = await self._parsers.parse(path, request, spool.add)
             return spool.finish(
-                parser=parser, metadata=_metadata(event, fetched, media_type=found)
+                parser=outcome.parser,
+                metadata=_metadata(event, fetched, media_type=outcome.media_type),
             )
         except BaseException:
             spool.discard()
@@ -132,12 +137,28 @@ class Loading:
         finally:
             path.unlink(missing_ok=True)
 
-    async def _fetch(self, event: DocumentEvent, path: Path) -> Fetched | None:
-        """Into ``path``; nothing to do for inline bytes."""
+    async def _spool_plain(
+        self,
+        text: PlainText,
+        spool: Spool,
+        event: DocumentEvent,
+        fetched: Fetched | None,
+    ) -> Content:
+        for number, part in enumerate(text.parts):
+            if number:
+                # Each part is work; let others have the loop between two.
+                await asyncio.sleep(0)
+            await spool.add(part)
+        metadata = _metadata(event, fetched, media_type=text.media_type)
+        return spool.finish(parser=text.parser, metadata=metadata)
+
+    async def _fetch(self, event: DocumentEvent, path: Path) -> Fetched:
+        """Into ``path``, wherever from."""
         if event.inline is not None:
             if len(event.inline) > self._max_bytes:
                 raise too_large(self._max_bytes)
-            return None
+            await in_thread(path.write_bytes, event.inline)
+            return Fetched(path=path, size=len(event.inline))
         if event.object is not None:
             return await self._fetch_object(event, event.object, path)
         uri = event.uri or ""
@@ -187,15 +208,14 @@ def _metadata(
 ) -> Metadata:
     """The event's own, with what the source knows where it says nothing."""
     given = event.metadata
-    uri = event.uri or ""
-    if event.object is not None and "://" in event.object.uri:
-        uri = event.object.uri
-    return replace(
-        given,
-        name=given.name or clip(fetched.name if fetched else "", _MAX_NAME),
-        media_type=media_type,
-        source_uri=given.source_uri or _without_secrets(uri),
-    )
+    name, uri = given.name, given.source_uri
+    if not name and fetched is not None:
+        name = clip(fetched.name, _MAX_NAME)
+    if not uri and event.object is not None:
+        uri = event.object.uri if "://" in event.object.uri else ""
+    elif not uri and event.uri:
+        uri = _without_secrets(event.uri)
+    return replace(given, name=name, media_type=media_type, source_uri=uri)
 
 
 def _without_secrets(uri: str) -> str:

@@ -6,13 +6,11 @@ child would cost more than the work. The result is the same as a child's.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from headrace.messages import TextPart
 from headrace_loader.extractors import plain
-from headrace_loader.extractors.source import Source
 from headrace_loader.kinds import (
     OLE,
     PLAIN_KINDS,
@@ -22,17 +20,11 @@ from headrace_loader.kinds import (
     text_kind,
 )
 from headrace_loader.pieces import text_parts
-from headrace_loader.texts import (
-    HEAD_BYTES,
-    declared_charset,
-    find_charset,
-    head_text,
-    is_text,
-)
+from headrace_loader.texts import HEAD_BYTES, declared_charset, is_text
 
 MAX_BYTES = 1024 * 1024
 """Up to here each step takes a few milliseconds."""
-_CHARSETS = {"utf-8", "utf-8-sig"}
+_UTF_8 = {"", "utf-8", "utf8", "us-ascii", "ascii"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +43,17 @@ def plain_text(data: bytes, *, name: str, media_type: str) -> PlainText | None:
         is_pdf(head)
         or is_marked_up(head)
         or head.startswith((ZIP, OLE))
+        or b"\0" in head
         or not is_text(head)
+        or declared_charset(media_type).lower() not in _UTF_8
     ):
         return None
     try:
-        data.decode()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return None
-    file = io.BytesIO(data)
-    charset = find_charset(file, declared=declared_charset(media_type))
-    if charset not in _CHARSETS:
-        return None
-    kind = text_kind(head_text(file, charset), name=name, media_type=media_type)
+    kind = text_kind(text[:HEAD_BYTES], name=name, media_type=media_type)
     if kind.kind not in PLAIN_KINDS:
         return None
-    source = Source(file, charset=charset, language=kind.language)
-    pieces = plain.extract(source, kind.kind)
+    pieces = plain.pieces([text], kind.kind, kind.language)
     return PlainText(plain.PARSER, kind.media_type, text_parts(pieces))

@@ -82,7 +82,7 @@ def blocks(file: BinaryIO, charset: str) -> Iterator[str]:
 
 
 def head_text(file: BinaryIO, charset: str) -> str:
-    """The first characters; the file is left at its start."""
+    """The first characters, no more than bytes; the file is left at its start."""
     file.seek(0)
     head = file.read(HEAD_BYTES)
     file.seek(0)

@@ -34,7 +34,7 @@ class Workspace:
     def file(self) -> Path:
         """A path that nothing has yet."""
         self._count += 1
-        return self.path / f"file-{self._count}"
+        return self.path.joinpath(f"file-{self._count}")
 
     def directory(self) -> Path:
         """A new directory."""

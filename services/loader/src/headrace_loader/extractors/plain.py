@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from headrace.messages import SegmentKind
 from headrace_loader.extractors.source import Source
@@ -15,10 +15,15 @@ PARSER = "text/1"
 
 def extract(source: Source, kind: Kind) -> Iterator[Piece]:
     """The whole text; code is marked with its language."""
+    return pieces(blocks(source.file, source.charset), kind, source.language)
+
+
+def pieces(texts: Iterable[str], kind: Kind, language: str) -> Iterator[Piece]:
+    """The pieces of a text that comes in blocks."""
     code = kind is Kind.CODE
-    for block in blocks(source.file, source.charset):
+    for text in texts:
         yield Piece(
-            block,
+            text,
             SegmentKind.CODE if code else SegmentKind.PROSE,
-            language=source.language if code else "",
+            language=language if code else "",
         )
