@@ -202,3 +202,14 @@ def test_headings_of_segments_count_as_headings() -> None:
         (k.heading_path, k.text)
         for k in chunks_of(text, segments, by=settings(size=50))
     ]
+
+
+def test_a_word_beyond_the_limit_fills_its_chunks() -> None:
+    digits = "".join(f"{number * 7919 % 9973:04}" for number in range(200))
+    text = f"The key is {digits} and it opens the gate."
+    by = settings(size=32)
+
+    chunks = chunks_of(text, by=by)
+
+    tokens = sum(chunk.token_count for chunk in chunks)
+    assert len(chunks) <= 2 + tokens // 24

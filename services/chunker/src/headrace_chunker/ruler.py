@@ -32,6 +32,8 @@ _SHORTEST, _LONGEST = 80, 240
 """Characters between cuts: a call to the tokenizer costs as much as counting ten, and
 each chunk counts about two stretches a second time."""
 _FORCED = 64
+_LONGEST_TOKEN = 8
+"""Characters of a token within a word, on the generous side."""
 _KEPT_CUTS = 4096
 
 _LINE_START = re.compile(r"\n(?=[ \t]*[^\s/])")
@@ -116,8 +118,7 @@ class Ruler:
                 self._tokens[last + 1] - spent,
             )
         if lower <= start:
-            text = self._window.text(start, self._window.upto(start + _FORCED))
-            lower = start + max(1, last_cut(text, min(len(text), 1)))
+            lower = start + self._within_word(start, limit)
         return self._within_bytes(start, lower)
 
     def overlap(self, start: int, end: int, *, limit: int) -> int:
@@ -175,6 +176,18 @@ class Ruler:
                 return lower + end
             guess = min(end - 1, end * tokens // spent)
         return lower
+
+    def _within_word(self, start: int, limit: int) -> int:
+        """Characters of a word that is longer than the limit; at least one."""
+        longest = min(limit * _LONGEST_TOKEN, MAX_CHUNK_BYTES)
+        text = self._window.text(start, self._window.upto(start + longest))
+        end = len(text)
+        while end > 1:
+            spent = self._count(text[:end])
+            if spent <= limit:
+                return end
+            end = last_cut(text, min(end - 1, end * limit // spent))
+        return max(1, last_cut(text, min(len(text), 1)))
 
     def _within_bytes(self, start: int, end: int) -> int:
         if (end - start) * 4 <= MAX_CHUNK_BYTES:
