@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupLoadInProgressError
 
 from headrace.backpressure import ahead_of
 from headrace.kafka import client_options
@@ -83,13 +84,17 @@ class GroupOffsets:
             for number in range(await self.partitions(topic))
         ]
         # The end is read last: it may only be ahead of what was committed.
-        committed = await admin.list_consumer_group_offsets(group)
+        committed = await admin.list_consumer_group_offsets(
+            group, partitions=partitions
+        )
+        if any(partition not in committed for partition in partitions):
+            # The client keeps the error of the whole answer to itself.
+            raise GroupLoadInProgressError(f"the offsets of {group} are not known yet")
         begin = await consumer.beginning_offsets(partitions)
         end = await consumer.end_offsets(partitions)
         offsets: dict[TopicPartition, tuple[int, int]] = {}
         for partition in partitions:
-            found = committed.get(partition)
-            at = found.offset if found is not None and found.offset >= 0 else 0
+            at = max(committed[partition].offset, 0)
             offsets[partition] = (max(at, begin[partition]), end[partition])
         return offsets
 

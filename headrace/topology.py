@@ -126,7 +126,11 @@ class Topology:
                 TopicSpec(self.topic(noun, lane), count, dict(config)) for lane in Lane
             ]
         forever = retained | {"retention.ms": "-1"}
-        an_hour = retained | {"retention.ms": str(HOUR_MS)}
+        an_hour = retained | {
+            "retention.ms": str(HOUR_MS),
+            # Ages are told by one clock, the broker's.
+            "message.timestamp.type": "LogAppendTime",
+        }
         specs += [
             TopicSpec(self.dlq(stage), self.partitions, dict(compacted))
             for stage in Stage

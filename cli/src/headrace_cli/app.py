@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from importlib.metadata import version
 from typing import Annotated
 
@@ -66,6 +65,4 @@ def _common(
         ),
     ] = False,
 ) -> None:
-    # Libraries complain about what we report ourselves, in our words.
-    logging.basicConfig(level=logging.CRITICAL)
-    del show_version
+    del show_version  # its callback has done the work

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from headrace.kafka import client_options
 from headrace.messages import Stage
@@ -12,18 +13,29 @@ from headrace.settings import Settings
 from headrace.verify import PartitionOffsets
 from headrace_cli.kafka_client import admin_client, partitions_of
 
+_PATIENCE_S = 60.0
+_POLL_S = 0.2
+
 
 async def committed_offsets(
-    settings: Settings, stage: Stage
-) -> dict[tuple[str, int], int]:
-    """Committed offsets of a stage's group, by topic and partition."""
-    async with admin_client(settings) as admin:
-        group = settings.topology.group(stage)
-        offsets = await admin.list_consumer_group_offsets(group)
+    settings: Settings, stage: Stage, partitions: Sequence[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Committed offsets of a stage's group, where it has committed any."""
+    group = settings.topology.group(stage)
+    async with admin_client(settings) as admin, asyncio.timeout(_PATIENCE_S):
+        while True:
+            offsets = await admin.list_consumer_group_offsets(
+                group, partitions=list(partitions)
+            )
+            # A coordinator that is still loading answers with nothing at all, and the
+            # client keeps its error to itself; -1 means never committed.
+            if all(partition in offsets for partition in partitions):
+                break
+            await asyncio.sleep(_POLL_S)
     return {
-        (partition.topic, partition.partition): each.offset
-        for partition, each in offsets.items()
-        if each.offset >= 0
+        partition: offsets[partition].offset
+        for partition in partitions
+        if offsets[partition].offset >= 0
     }
 
 
@@ -35,12 +47,12 @@ async def all_offsets(settings: Settings) -> Sequence[PartitionOffsets]:
     await consumer.start()
     try:
         for stage in Stage:
-            committed = await committed_offsets(settings, stage)
             partitions = [
                 partition
                 for topic in topology.inputs(stage).values()
                 for partition in await partitions_of(settings, topic)
             ]
+            committed = await committed_offsets(settings, stage, partitions)
             begins = await consumer.beginning_offsets(partitions)
             ends = await consumer.end_offsets(partitions)
             found += [
@@ -50,7 +62,7 @@ async def all_offsets(settings: Settings) -> Sequence[PartitionOffsets]:
                     partition=each.partition,
                     begin=begins[each],
                     end=ends[each],
-                    committed=committed.get((each.topic, each.partition)),
+                    committed=committed.get(each),
                 )
                 for each in partitions
             ]

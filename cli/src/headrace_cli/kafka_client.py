@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -48,7 +48,6 @@ async def reader(settings: Settings, topic: str) -> AsyncIterator[TopicReader]:
     )
     try:
         await consumer.start()
-        consumer.assign(partitions)
         yield TopicReader(consumer, partitions)
     finally:
         await consumer.stop()
@@ -85,10 +84,11 @@ class TopicReader:
 
     async def all_so_far(self) -> AsyncGenerator[Record, None]:
         """Every record from the beginning to what is the end now."""
+        begins = await self._consumer.beginning_offsets(self._partitions)
         ends = await self._consumer.end_offsets(self._partitions)
-        await self._consumer.seek_to_beginning(*self._partitions)
+        self._read_from(begins)
         open_ = set(self._partitions)
-        while open_:
+        while True:
             # Compaction leaves gaps, so the position tells, not the last record.
             for partition in list(open_):
                 if await self._consumer.position(partition) >= ends[partition]:
@@ -103,9 +103,14 @@ class TopicReader:
 
     async def seek_to_end(self) -> None:
         """From here on ``from_now_on`` gives what comes later than this call."""
-        await self._consumer.seek_to_end(*self._partitions)
+        self._read_from(await self._consumer.end_offsets(self._partitions))
+
+    def _read_from(self, offsets: Mapping[TopicPartition, int]) -> None:
+        # Assigned and placed in one step: left to itself in between, the client would
+        # begin to place itself at the end, and may finish that after any seek.
+        self._consumer.assign(self._partitions)
         for partition in self._partitions:
-            await self._consumer.position(partition)
+            self._consumer.seek(partition, offsets[partition])
 
     async def from_now_on(self) -> AsyncGenerator[list[Record], None]:
         """Batches of new records for ever; empty ones while nothing comes."""

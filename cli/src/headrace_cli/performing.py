@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import structlog
 import typer
 from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError
 from headrace_local.data_dir import DataDirInUse
@@ -35,6 +37,11 @@ def perform(
         typer.Exit: always.
     """
     output = Output(as_json=as_json)
+    # What libraries and our own parts log is not the command's answer.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
+    )
+    logging.basicConfig(level=logging.CRITICAL)
     try:
         code = asyncio.run(_until_terminated(work(output)))
     except KeyboardInterrupt:

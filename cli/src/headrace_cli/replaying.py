@@ -17,6 +17,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from aiokafka import TopicPartition
+
 from headrace.headers import ARRIVAL
 from headrace.messages import DeadLetter, StatusEvent
 from headrace.objects import Objects
@@ -134,18 +136,26 @@ async def _settled(replays: Replays, status: TopicReader) -> None:
 
 async def _passed(replays: Replays) -> set[int]:
     """Which replays their stage has committed past."""
-    stages = {each.letter.letter.stage for each in replays.replays}
-    committed = {
-        stage: await committed_offsets(replays.settings, stage) for stage in stages
-    }
-    return {
-        number
+    places = {
+        number: TopicPartition(each.letter.letter.origin_topic, each.partition)
         for number, each in enumerate(replays.replays)
-        if committed[each.letter.letter.stage].get(
-            (each.letter.letter.origin_topic, each.partition), 0
-        )
-        > each.offset
     }
+    passed: set[int] = set()
+    for stage in {each.letter.letter.stage for each in replays.replays}:
+        own = {
+            number: place
+            for number, place in places.items()
+            if replays.replays[number].letter.letter.stage is stage
+        }
+        committed = await committed_offsets(
+            replays.settings, stage, list(set(own.values()))
+        )
+        passed |= {
+            number
+            for number, place in own.items()
+            if committed.get(place, 0) > replays.replays[number].offset
+        }
+    return passed
 
 
 async def _judge(replays: Replays, out: Sender) -> None:

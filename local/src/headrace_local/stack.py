@@ -79,14 +79,21 @@ async def running_stack(
     async with _owned(plan.data_dir):
         builder = _Builder(plan)
         plan.data_dir.write_state(builder.state(serving=False))
+        serving = len(plan.stages) == len(Stage)
+
+        def announce() -> None:
+            # Again after each restart: the stage listens elsewhere then.
+            plan.data_dir.write_state(builder.state(serving=serving))
+
         supervisor = Supervisor(
-            builder.groups, report=report, after_group=builder.after_group
+            builder.groups,
+            report=report,
+            after_group=builder.after_group,
+            restarted=announce,
         )
         await supervisor.start()
         try:
-            plan.data_dir.write_state(
-                builder.state(serving=len(plan.stages) == len(Stage))
-            )
+            announce()
             yield RunningStack(
                 settings=builder.settings,
                 supervisor=supervisor,

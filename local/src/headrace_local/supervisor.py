@@ -37,10 +37,12 @@ class Supervisor:
         *,
         report: Report,
         after_group: Callable[[int], Awaitable[None]] | None = None,
+        restarted: Callable[[], None] = lambda: None,
     ) -> None:
         self._groups = [list(group) for group in groups]
         self._report = report
         self._after_group = after_group
+        self._restarted = restarted
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: asyncio.Future[None] | None = None
         self.restarts: dict[str, int] = {}
@@ -143,6 +145,7 @@ class Supervisor:
                     return
             else:
                 failed = 0
+                self._restarted()
                 self._report(part.name, "is ready again")
 
     def _watcher_ended(self, task: asyncio.Task[None]) -> None:

@@ -35,7 +35,9 @@ def test_the_directory_is_free_after_use_and_before(tmp_path: Path) -> None:
 
 def test_the_state_comes_back_as_written(tmp_path: Path) -> None:
     data_dir = DataDir(tmp_path)
-    state = StackState(pid=7, settings={"partitions": 3}, probes={"loader": "h:1"})
+    state = StackState(
+        pid=7, settings={"partitions": 3}, probes={"loader": "h:1"}, file_roots=["/d"]
+    )
     data_dir.write_state(state)
 
     assert data_dir.read_state() == state
