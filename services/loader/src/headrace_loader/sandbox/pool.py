@@ -204,6 +204,8 @@ class _Child:
                 for part in reader.feed(payload):
                     self._count(part)
                     await sink(part, payload)
+                # Where all is buffered already, nothing here would wait by itself.
+                await asyncio.sleep(0)
         except (EOFError, ConnectionError) as error:
             raise await self._why() from error
         except ValueError as error:
