@@ -18,7 +18,7 @@ class Parking:
 
     def __init__(self) -> None:
         self._parked: dict[bytes, Item] = {}
-        self._ending: dict[bytes, asyncio.Task[None]] = {}
+        self._ending: dict[bytes, set[asyncio.Task[None]]] = {}
 
     def park(self, items: Iterable[Item]) -> set[Item]:
         """Keep those that have a key; the others are returned."""
@@ -51,14 +51,19 @@ class Parking:
             return item
         if not item.task.done():
             item.task.cancel()
-            self._ending[record.key] = item.task
+            self._ending.setdefault(record.key, set()).add(item.task)
         return None
 
     async def ended(self, key: bytes | None) -> None:
         """Wait for the end of cancelled work on a key."""
-        task = None if key is None else self._ending.pop(key, None)
-        if task is not None:
-            await asyncio.wait({task})
+        if key is None:
+            return
+        while tasks := self._ending.get(key):
+            await asyncio.wait(tasks)
+            # Only now: who waits here may be cancelled, and then the next must wait.
+            tasks -= {task for task in tasks if task.done()}
+            if not tasks and self._ending.get(key) is tasks:
+                del self._ending[key]
 
     def leave(self, partitions: Collection[Partition] = ()) -> list[Item]:
         """Let go of all that does not belong to these partitions."""
