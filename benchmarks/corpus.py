@@ -30,3 +30,18 @@ def _is_text(path: Path) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def copy_to(folder: Path, *, copies: int) -> None:
+    """The corpus as files with names of their own; each copy has its own paragraphs.
+
+    Several copies make a run long enough for what a service does at rest not to count;
+    paragraphs of their own keep the embedder's cache from knowing them.
+    """
+    for number, path in enumerate(text_files()):
+        ending = path.suffix if path.suffix in {".txt", ".rst"} else ".md"
+        for copy in range(copies):
+            name = f"{number:04}-{copy}-{path.parent.name}{ending}"
+            text = path.read_text("utf-8")
+            own = text.replace("\n\n", f"\n\n{number:03}{copy} ")
+            (folder / name).write_text(f"{number:03}{copy} {own}", "utf-8")

@@ -1,1 +1,1 @@
-"""What every stage agrees on: messages, identity, order, delivery. Imports no service."""
+"""What every stage agrees on: messages, identity, order. Imports no service."""

@@ -128,7 +128,7 @@ class DocumentRevision:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of text with one provenance; ``end`` is exclusive, page 0 means none."""
+    """A stretch of text with one provenance; ``end`` is exclusive, page 0 none."""
 
     start: int
     end: int
@@ -142,7 +142,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """A piece of the text (at most 256 KiB of UTF-8) and the segments starting in it."""
+    """A piece of the text (to 256 KiB of UTF-8) and the segments starting in it."""
 
     text: str
     segments: tuple[Segment, ...] = ()

@@ -26,7 +26,7 @@ from tests.support.cli import headrace
 EXAMPLES = Path(__file__).parents[2] / "examples" / "documents"
 PHRASES = {
     "handbook/headrace.md": "what to do when the night is eight degrees below zero",
-    "handbook/sluice-gates.md": "Lubrication of the rack with mutton tallow and graphite",
+    "handbook/sluice-gates.md": "lubrication of the rack, mutton tallow and graphite",
     "handbook/visitors.html": "getting in with a wheelchair, the brass bell",
     "notes/opening-hours.txt": "on which days is the museum open",
     "notes/journal-1911.txt": "Der Bürgermeister schenkte uns zwölf Säcke Dünger",
