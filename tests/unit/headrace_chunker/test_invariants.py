@@ -200,6 +200,7 @@ def check(
 @example(("👩‍👩‍👧‍👦" * 40, ()), settings(size=16), "")
 @example(("x" * 70_000, ()), settings(tokenizer="minilm", size=240), "")
 @example((" " * 70_000 + "a" + "\x00" * 70_000, ()), settings(tokenizer="minilm"), "")
+@example(("e" + "\u0301" * 70_000, ()), settings(tokenizer="minilm"), "")
 @example(("word " * 20_000, ()), settings(size=8192, overlap=4096), "")
 @example(("def f():\n" + "    x = 1\n" * 7000, ()), settings(), "f.py")
 @example(("a,b\n" + "1,2\n" * 10_000, ()), settings(), "f.csv")

@@ -80,8 +80,7 @@ def last_break(text: str, *, start: int, first: int, limit: int) -> int:
         place = _last(rung, text, at_least, limit)
         if place >= 0:
             return place
-    place = last_cut(text, limit)
-    return place if place >= first else limit
+    return max(first, last_cut(text, limit))
 
 
 def sentence_starts(text: str) -> Iterator[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headrace_chunker.graphemes import can_cut
+from headrace_chunker.graphemes import last_cut
 from headrace_chunker.ruler import Ruler
 from headrace_chunker.window import Window
 
@@ -78,7 +78,4 @@ class Measure:
     def _shorter(self, start: int, end: int) -> int:
         """A somewhat nearer end between letters; one code point at least."""
         text = self.window.text(start, end)
-        length = len(text) - 1 - len(text) // 64
-        while length > 1 and not can_cut(text, length):
-            length -= 1
-        return start + max(1, length)
+        return start + max(1, last_cut(text, len(text) - 1 - len(text) // 64))

@@ -31,11 +31,14 @@ def can_cut(text: str, index: int) -> bool:
 
 
 def last_cut(text: str, index: int) -> int:
-    """The last place at or before ``index`` where ``can_cut``, 0 if there is none."""
+    """The last place at or shortly before ``index`` where ``can_cut``, else ``index``.
+
+    It is past 0 where ``index`` is.
+    """
     for place in range(index, max(0, index - _LONGEST), -1):
         if can_cut(text, place):
             return place
-    return 0
+    return index
 
 
 def _extends(character: str) -> bool:

@@ -187,7 +187,7 @@ class Ruler:
             if spent <= limit:
                 return end
             end = last_cut(text, min(end - 1, end * limit // spent))
-        return max(1, last_cut(text, min(len(text), 1)))
+        return 1
 
     def _within_bytes(self, start: int, end: int) -> int:
         if (end - start) * 4 <= MAX_CHUNK_BYTES:
@@ -244,7 +244,7 @@ def _cuts(text: str, *, final: bool) -> tuple[list[int], list[int]]:
     if final and text and (not cuts or cuts[-1] < len(text)):
         cuts.append(len(text))
     elif not cuts and text:
-        cuts.append(last_cut(text, len(text) - 1) or len(text))
+        cuts.append(last_cut(text, len(text)))
         unsafe.append(cuts[0])
     return cuts, unsafe
 
@@ -258,7 +258,7 @@ def _cut_line(
         if word is not None:
             start = word.start()
         else:
-            start = last_cut(text, start + _FORCED) or start + _FORCED
+            start = last_cut(text, start + _FORCED)
             unsafe.append(start)
         cuts.append(start)
 
