@@ -273,6 +273,20 @@ class TestHoles:
         assert record is not None
         assert record.visible.failed == 0
 
+    async def test_a_hole_of_what_is_visible_is_filled_live_at_once(self):
+        store = FakeStore()
+        document = revision(1)
+        await accept(store, document)
+        async with indexer(store) as it:
+            await it.handle(*slices(document, 3, holes=[1]))
+            store.applied.clear()
+            filled = embedded(1, chunk_texts(document, 3)[1])
+            await it.handle(EmbeddedSlice(document, 0, (filled,)))
+
+        first = store.applied[0]
+        assert isinstance(first, StoreChunks)
+        assert [chunk.live for chunk in first.chunks] == [True]
+
     async def test_a_whole_record_after_one_with_holes_is_live_throughout(self):
         store = FakeStore()
         old, new = revision(1), revision(2)
