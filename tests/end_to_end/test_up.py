@@ -13,9 +13,19 @@ from typing import Any
 
 import psutil
 import pytest
+from headrace_cli.documents import Job
+from headrace_cli.following import follow
+from headrace_cli.kafka_client import reader, send_events
+from headrace_cli.outcomes import Outcomes
+from headrace_cli.sources import Source
+from headrace_local.data_dir import DataDir
 
+from headrace.messages import State
+from headrace.settings import Settings
 from tests.support.cli import command, environment, headrace
 from tests.support.eventually import eventually
+
+FINAL = {str(state) for state in State if state.final}
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -40,8 +50,11 @@ class Up:
 
 
 def start(data_dir: Path) -> Up:
+    root = data_dir.parent
     process = subprocess.Popen(
-        command("up", "-d", data_dir, "--provider", "hash", "--json"),
+        command(
+            *("up", "-d", data_dir, "--file-root", root, "--provider", "hash", "--json")
+        ),
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
@@ -89,6 +102,36 @@ def test_documents_go_in_and_out(up: Up, tmp_path: Path) -> None:
     assert headrace("verify", "-d", up.data_dir).value["findings"] == []
 
 
+async def test_a_dead_letter_goes_once_its_replay_ended_well(up: Up) -> None:
+    late = up.data_dir.parent / "late.txt"
+    job = Job(id="late", collection="late")
+    source = Source("late.txt", late.as_uri(), "late.txt", late)
+    state = DataDir(up.data_dir).read_state()
+    assert state is not None
+    settings = Settings(**state.settings)
+    async with reader(settings, settings.topology.status) as status:
+        await status.seek_to_end()
+        outcomes = Outcomes(job.id)
+        outcomes.expect([job.key("late.txt")])
+        await send_events(settings, [job.by_uri(source)])
+        assert await follow(status, outcomes, timeout_s=60)
+    assert outcomes.counts == {State.FAILED: 1}
+    [letter] = headrace("dlq", "list", "-d", up.data_dir).value["dead_letters"]
+
+    again = headrace("dlq", "replay", letter["id"], "-d", up.data_dir)
+    assert again.code == 1
+    assert [each["outcome"] for each in again.value["replayed"]] == ["failed_again"]
+
+    late.write_text("The grain came late, but it came.")
+    last = headrace("dlq", "replay", "--all", "-d", up.data_dir)
+    assert last.value["replayed"][0]["outcome"] == "resolved"
+    assert last.value["replayed"][0]["state"] == "indexed"
+    assert last.code == 0
+    assert headrace("dlq", "list", "-d", up.data_dir).value["dead_letters"] == []
+    found = headrace("search", "grain", "-c", "late", "-d", up.data_dir).value["hits"]
+    assert [hit["document"] for hit in found] == ["late.txt"]
+
+
 def test_a_second_stack_on_the_same_data_is_refused(up: Up) -> None:
     answer = headrace("up", "-d", up.data_dir)
 
@@ -108,10 +151,7 @@ async def test_a_killed_stage_comes_back_and_nothing_is_lost(
 
     def all_indexed() -> bool:
         documents = headrace("status", "-d", up.data_dir).value["documents"]
-        return documents.get("indexed", 0) >= 60 and set(documents) <= {
-            "indexed",
-            "deleted",
-        }
+        return documents.get("indexed", 0) >= 60 and set(documents) <= FINAL
 
     await eventually(all_indexed)
 
@@ -143,6 +183,19 @@ def test_sigterm_stops_all_of_it_in_order(up: Up) -> None:
 
     assert up.process.wait(timeout=60) == 0
     assert psutil.wait_procs(family, timeout=5)[1] == []
+
+
+def test_partitions_are_added_once_nothing_is_on_the_way(up: Up) -> None:
+    grown = headrace("topics", "grow", "5", "-d", up.data_dir)
+    assert grown.code == 0
+    assert len(grown.value["grown"]) == 6
+
+    checked = headrace("topics", "check", "-d", up.data_dir)
+    assert [
+        each for each in checked.value["problems"] if "texts" in each["topic"]
+    ] == []
+    again = headrace("topics", "grow", "2", "-d", up.data_dir)
+    assert again.value["error"]["code"] == "topics_refused"
 
 
 def test_nothing_is_left_when_it_is_killed(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from headrace_cli.following import follow
 from headrace_cli.kafka_client import reader, send_events
 from headrace_cli.opening import Pipeline
 from headrace_cli.outcomes import Failure, Outcomes
+from headrace_cli.readiness import obstacles
 from headrace_cli.sources import Collected, Source, collect
 
 
@@ -100,8 +101,12 @@ async def ingest(
     *,
     wait: bool = True,
     changed: Callable[[Ingested], None] = lambda _ingested: None,
+    note: Callable[[str], None] = lambda _line: None,
 ) -> Ingested:
-    """Send everything; with ``wait``, until every document is in a final state."""
+    """Send everything; with ``wait``, until every document is in a final state.
+
+    ``changed`` is told of progress, ``note`` of what keeps the stages from making any.
+    """
     job = ingestion.job()
     began = time.monotonic()
     ingested = Ingested(job, Outcomes(job.id), skipped=len(collected.skipped))
@@ -110,6 +115,14 @@ async def ingest(
         for each in collected.unusable
     ]
     settings = pipeline.settings
+    explained: set[str] = set()
+
+    async def explain() -> None:
+        for line in await obstacles(pipeline.probes or {}):
+            if line not in explained:
+                explained.add(line)
+                note(line)
+
     async with reader(settings, settings.topology.status) as status:
         await status.seek_to_end()
         events = await _upserts(job, collected, pipeline, ingested)
@@ -124,6 +137,7 @@ async def ingest(
                 status,
                 ingested.outcomes,
                 changed=lambda: changed(ingested),
+                stalled=explain,
                 timeout_s=ingestion.timeout_s,
             )
     ingested.seconds = time.monotonic() - began

@@ -48,7 +48,7 @@ async def run_job(
         )
         with shown_progress(output) as show:
             ingested = await running.supervisor.while_running(
-                ingest(ingestion, collected, pipeline, changed=show)
+                ingest(ingestion, collected, pipeline, changed=show, note=output.note)
             )
         answer = await _answer(ingested, running)
     _print(ingested, answer, output)

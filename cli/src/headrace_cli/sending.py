@@ -42,7 +42,12 @@ async def ingest_once(
     async with opened(data_dir, needs, output) as pipeline:
         with shown_progress(output) as show:
             ingested = await ingest(
-                ingestion, collected, pipeline, wait=wait, changed=show
+                ingestion,
+                collected,
+                pipeline,
+                wait=wait,
+                changed=show,
+                note=output.note,
             )
     return _report(ingested, wait=wait, output=output)
 

@@ -19,7 +19,7 @@ from headrace_cli.letters import open_letters
 from headrace_cli.opening import Needs, Pipeline, opened
 from headrace_cli.output import Output
 from headrace_cli.overview import Overview
-from headrace_cli.readiness import readiness
+from headrace_cli.readiness import pauses, readiness
 
 _EVERY_S = 2.0
 
@@ -67,6 +67,7 @@ async def _stages(
             "lag": _lag(own),
             "bulk_lag": _lag([each for each in own if ".bulk." in each.topic]),
             "partitions_with_lag": sum(_lag([each]) > 0 for each in own),
+            "waits_for": await pauses(probes[stage]) if stage in probes else [],
             "ready": await readiness(probes[stage]) if stage in probes else "unknown",
         }
     return stages
@@ -82,7 +83,7 @@ def _lag(offsets: Sequence[PartitionOffsets]) -> int:
 
 def _print(answer: Mapping[str, Any], output: Output) -> None:
     output.table(
-        ["stage", "#lag", "#of it bulk", "#partitions with lag", "ready"],
+        ["stage", "#lag", "#of it bulk", "#partitions with lag", "ready", "waits for"],
         [
             (
                 name,
@@ -90,6 +91,7 @@ def _print(answer: Mapping[str, Any], output: Output) -> None:
                 stage["bulk_lag"],
                 stage["partitions_with_lag"],
                 stage["ready"],
+                ", ".join(stage["waits_for"]),
             )
             for name, stage in answer["stages"].items()
         ],
