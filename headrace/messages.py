@@ -284,7 +284,7 @@ class DeadLetter:
     """Work that could not be done, with all that is needed to do it again.
 
     ``key`` and ``arrival`` are ``None`` where the record could not be read. Both chunk
-    bounds are 0 where the whole record failed.
+    bounds are 0 for a record that is not a slice.
     """
 
     stage: Stage

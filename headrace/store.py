@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from headrace.fingerprint import ModelSettings
 from headrace.identity import DocumentKey
 from headrace.messages import DocumentRevision, EmbeddedChunk, Manifest
 from headrace.state import Accepted, ChunkSet, StateRecord
@@ -34,6 +35,17 @@ class CollectionSpec:
     dimensions: int
     document_prefix: str = ""
     query_prefix: str = ""
+
+    @classmethod
+    def of(cls, model: ModelSettings) -> CollectionSpec:
+        """The collection for a model's vectors."""
+        return cls(
+            model=model.model,
+            model_revision=model.model_revision,
+            dimensions=model.dimensions,
+            document_prefix=model.document_prefix,
+            query_prefix=model.query_prefix,
+        )
 
 
 class CollectionMismatch(Exception):

@@ -24,16 +24,11 @@ async def build(context: StageContext[IndexerSettings]) -> Handler:
     sweep = Sweep(
         store, clock=context.clock, interval_s=settings.index_sweep_interval_s
     )
-    spec = CollectionSpec(
-        model=settings.embedding_model,
-        model_revision=settings.embedding_model_revision,
-        dimensions=settings.embedding_dimensions,
-        document_prefix=settings.document_prefix,
-        query_prefix=settings.query_prefix,
-    )
     return IndexerHandler(
         store=store,
-        writer=BatchWriter(store, spec=spec, stored=stored, sweep=sweep),
+        writer=BatchWriter(
+            store, spec=CollectionSpec.of(settings.model), stored=stored, sweep=sweep
+        ),
         stored=stored,
         sweeping=asyncio.create_task(sweep.run()),
         status=context.status,

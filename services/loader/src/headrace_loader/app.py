@@ -29,7 +29,6 @@ async def build(context: StageContext[LoaderSettings]) -> LoaderHandler:
     settings = context.settings
     objects = Objects.from_settings(settings)
     workspace = Workspace(settings.work_dir)
-    model = settings.model
     return LoaderHandler(
         topology=context.topology,
         fingerprint=settings.fingerprint,
@@ -51,13 +50,7 @@ async def build(context: StageContext[LoaderSettings]) -> LoaderHandler:
         ),
         acceptance=Acceptance(
             QdrantStore.from_settings(settings),
-            spec=CollectionSpec(
-                model=model.model,
-                model_revision=model.model_revision,
-                dimensions=model.dimensions,
-                document_prefix=model.document_prefix,
-                query_prefix=model.query_prefix,
-            ),
+            spec=CollectionSpec.of(settings.model),
         ),
         objects=objects,
     )
