@@ -24,8 +24,8 @@ from pathlib import Path
 
 import psutil
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from corpus import text_files
-from headrace_cli.ingesting import Ingestion, find, ingest
+from corpus import copy_to
+from headrace_cli.ingesting import Ingested, Ingestion, find, ingest
 from headrace_cli.opening import Pipeline
 from headrace_local.broker import Broker
 from headrace_local.data_dir import DataDir
@@ -65,7 +65,7 @@ async def listening(port: int) -> None:
 
 
 async def floor(
-    servers: str, provider: str, store: str, prefix: str
+    servers: str, provider: str, store: str, prefix: str, files: Path
 ) -> dict[str, float]:
     """Microseconds of CPU per chunk by stage, with bare clients."""
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
@@ -85,10 +85,11 @@ async def floor(
     finally:
         await admin.close()
     common = ["--servers", servers, "--prefix", prefix, "--provider", provider]
+    common += ["--store", store, "--folder", str(files)]
     results: dict[str, dict[str, float]] = {}
 
     async def stage(name: str) -> None:
-        async with program("floor.py", name, *common, "--store", store) as process:
+        async with program("floor.py", name, *common) as process:
             out, _ = await process.communicate()
             results[name] = json.loads(out)
 
@@ -98,7 +99,7 @@ async def floor(
     return figures | {"total": sum(figures.values()), "chunks": chunks}
 
 
-async def product(servers: str, provider: str) -> dict[str, float]:
+async def product(servers: str, provider: str, files: Path) -> dict[str, float]:
     """Microseconds of CPU per chunk by stage, of Headrace itself."""
     os.environ["KAFKA_BOOTSTRAP_SERVERS"] = servers
     os.environ["OPENAI_BASE_URL"] = f"{provider}/v1"
@@ -118,35 +119,39 @@ async def product(servers: str, provider: str) -> dict[str, float]:
         "chunk_table_tokens": 512,
         "chunk_whole_tokens": 512,
     }
-    files = text_files()
     with tempfile.TemporaryDirectory() as scratch:
         plan = StackPlan(
             data_dir=DataDir(Path(scratch)),
             overrides=overrides,
-            file_roots=[Path(sys.prefix)],
+            file_roots=[files],
         )
         async with running_stack(plan, report=print) as running:
             stages = {
-                part.name: psutil.Process(part.process.pid)
+                str(part.name): psutil.Process(part.process.pid)
                 for part in running.supervisor.parts
                 if part.name in ("loader", "chunker", "embedder", "indexer")
             }
-            before = {name: cpu_seconds(process) for name, process in stages.items()}
-            ingestion = Ingestion(
-                names=[str(path) for path in files],
-                collection="bench",
-                tenant="default",
-                lane="bulk",
-            )
             pipeline = Pipeline(
                 settings=running.settings,
                 file_roots=plan.file_roots,
                 probes=running.probes,
             )
-            result = await ingest(ingestion, find(ingestion), pipeline)
+
+            async def index(name: Path) -> Ingested:
+                ingestion = Ingestion(
+                    names=[str(name)],
+                    collection="bench",
+                    tenant="default",
+                    lane="bulk",
+                )
+                return await ingest(ingestion, find(ingestion), pipeline)
+
+            await index(next(files.iterdir()))  # loads what is loaded lazily
+            before = {name: cpu_seconds(process) for name, process in stages.items()}
+            result = await index(files)
+            after = {name: cpu_seconds(process) for name, process in stages.items()}
             if result.failures:
                 sys.exit(f"not everything was indexed: {result.failures}")
-            after = {name: cpu_seconds(process) for name, process in stages.items()}
     figures = {
         name: (after[name] - before[name]) / result.outcomes.chunks * 1e6
         for name in stages
@@ -154,12 +159,15 @@ async def product(servers: str, provider: str) -> dict[str, float]:
     return figures | {"total": sum(figures.values()), "chunks": result.outcomes.chunks}
 
 
-async def main(rounds: int, *, only_floor: bool) -> None:
+async def main(rounds: int, *, copies: int, only_floor: bool) -> None:
     """Alternate floor and product, print medians and the ratio."""
     provider_port, store_port = free_port(), free_port()
     results: dict[str, list[dict[str, float]]] = {"floor": [], "headrace": []}
     with tempfile.TemporaryDirectory() as scratch:
-        broker = Broker(data_dir=Path(scratch))
+        files = Path(scratch) / "files"
+        files.mkdir()
+        copy_to(files, copies=copies)
+        broker = Broker(data_dir=Path(scratch) / "broker")
         await broker.start()
         try:
             async with (
@@ -171,10 +179,14 @@ async def main(rounds: int, *, only_floor: bool) -> None:
                 provider = f"http://127.0.0.1:{provider_port}"
                 store = f"127.0.0.1:{store_port}"
                 for number in range(rounds):
-                    result = await floor(servers, provider, store, f"floor{number}")
+                    result = await floor(
+                        servers, provider, store, f"floor{number}", files
+                    )
                     results["floor"].append(result)
                     if not only_floor:
-                        results["headrace"].append(await product(servers, provider))
+                        results["headrace"].append(
+                            await product(servers, provider, files)
+                        )
         finally:
             await broker.stop()
     medians = {}
@@ -194,6 +206,9 @@ async def main(rounds: int, *, only_floor: bool) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--copies", type=int, default=4)
     parser.add_argument("--only-floor", action="store_true")
     arguments = parser.parse_args()
-    asyncio.run(main(arguments.rounds, only_floor=arguments.only_floor))
+    asyncio.run(
+        main(arguments.rounds, copies=arguments.copies, only_floor=arguments.only_floor)
+    )
