@@ -36,7 +36,7 @@ def shown_progress(output: Output) -> Iterator[Show]:
         console=output.notes,
         transient=True,
     )
-    tasks = {stage: progress.add_task(stage, detail="") for stage in Stage}
+    tasks = {stage: progress.add_task(stage, total=None, detail="") for stage in Stage}
 
     last = 0.0
 

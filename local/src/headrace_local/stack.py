@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from headrace import topics
 from headrace.errors import ConfigurationError
@@ -75,6 +75,7 @@ async def running_stack(
         DataDirInUse: another stack has the directory.
         ConfigurationError: a setting is wrong.
         PartFailed: a part does not start.
+        KafkaConnectionError: the user's own Kafka does not answer.
     """
     async with _owned(plan.data_dir):
         builder = _Builder(plan)
@@ -145,7 +146,8 @@ async def _apply_topics(settings: Settings) -> None:
     """Make the topics that are missing.
 
     Raises:
-        PartFailed: the broker refuses or does not answer.
+        KafkaConnectionError: no broker answers.
+        PartFailed: the broker refuses.
     """
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
@@ -155,6 +157,8 @@ async def _apply_topics(settings: Settings) -> None:
             settings.topology,
             replication_factor=await replication_factor(admin),
         )
+    except KafkaConnectionError:
+        raise  # says itself that nobody answers
     except (KafkaError, topics.TopicsRefused) as error:
         raise PartFailed(
             f"the topics cannot be made at {settings.kafka_bootstrap_servers}: {error}"
