@@ -80,3 +80,31 @@ async def test_a_file_over_the_limit_is_refused(root: Path) -> None:
     (root / "large").write_bytes(b"x" * 101)
 
     assert await code(root, f"file://{root}/large") == "document_too_large"
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(5, False), (6, True), (100, True)])
+async def test_a_small_file_is_kept_in_memory(
+    root: Path, keep: int, *, kept: bool
+) -> None:
+    target = root.parent / "target"
+    files = FileSource([root], max_bytes=100)
+
+    fetched = await files.fetch(f"file://{root}/a%20b%25.txt", target, keep=keep)
+
+    assert fetched.data == (b"inside" if kept else None)
+    assert (fetched.size, fetched.name) == (6, "a b%.txt")
+    assert target.exists() is not kept
+
+
+async def test_what_is_kept_is_judged_by_the_same_rules(root: Path) -> None:
+    (root / "large").write_bytes(b"x" * 101)
+    files = FileSource([root], max_bytes=100)
+    for name, code in (
+        ("large", "document_too_large"),
+        ("out.txt", "file_forbidden"),
+        ("missing", "file_not_found"),
+        ("pipe", "file_forbidden"),
+    ):
+        with pytest.raises(DocumentFailure) as raised:
+            await files.fetch(f"file://{root}/{name}", root / "target", keep=1000)
+        assert raised.value.code == code

@@ -120,11 +120,15 @@ class Loading:
         try:
             fetched = await self._fetch(event, path)
             name, media_type = _hints(event, fetched)
-            if fetched.size <= MAX_BYTES and event.inline is None:
+            data = fetched.data
+            if data is None and fetched.size <= MAX_BYTES and event.inline is None:
                 data = await in_thread(path.read_bytes)
+            if data is not None:
                 text = plain_text(data, name=name, media_type=media_type)
                 if text is not None:
                     return await self._spool_plain(text, spool, event, fetched)
+            if fetched.data is not None:
+                await in_thread(path.write_bytes, fetched.data)
             request = Request(name=name, media_type=media_type, cautious=cautious)
             outcome = await self._parsers.parse(path, request, spool.add)
             return spool.finish(
@@ -153,7 +157,7 @@ class Loading:
         return spool.finish(parser=text.parser, metadata=metadata)
 
     async def _fetch(self, event: DocumentEvent, path: Path) -> Fetched:
-        """Into ``path``, wherever from."""
+        """Into ``path`` or, where it is a small file, into memory."""
         if event.inline is not None:
             if len(event.inline) > self._max_bytes:
                 raise too_large(self._max_bytes)
@@ -166,7 +170,7 @@ class Loading:
         if scheme in {"http", "https"}:
             return await self._sources.urls.fetch(uri, path)
         if scheme == "file":
-            return await self._sources.files.fetch(uri, path)
+            return await self._sources.files.fetch(uri, path, keep=MAX_BYTES)
         if scheme in EXTERNAL_SCHEMES:
             return await self._fetch_object(event, ObjectReference(uri), path)
         raise blocked("its scheme is not one of http, https, file, s3, gs and az")

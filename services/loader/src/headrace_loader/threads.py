@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -12,17 +13,18 @@ T = TypeVar("T")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """As ``asyncio.to_thread``, but when cancelled the thread's work ends first.
+    """Run a function in a thread; when cancelled, the thread's work ends first.
 
     A thread cannot be cancelled: without this it would go on writing to a file that
     its caller has removed. Use it for short steps.
     """
-    task = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    loop = asyncio.get_running_loop()
+    step = loop.run_in_executor(None, partial(function, *args, **kwargs))
     try:
-        return await asyncio.shield(task)
+        return await asyncio.shield(step)
     except asyncio.CancelledError:
-        while not task.done():
+        while not step.done():
             # However often the waiting itself is cancelled; ours is raised after it.
             with suppress(asyncio.CancelledError):
-                await asyncio.wait({task})
+                await asyncio.wait({step})
         raise

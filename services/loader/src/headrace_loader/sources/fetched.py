@@ -10,12 +10,17 @@ from headrace.errors import DocumentFailure
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A document's bytes in a file, and what its source says of them."""
+    """A document's bytes in a file, and what its source says of them.
+
+    Attributes:
+        data: the bytes themselves where they are few; then the file is not written.
+    """
 
     path: Path
     size: int
     name: str = ""
     media_type: str = ""
+    data: bytes | None = None
 
 
 def too_large(limit: int) -> DocumentFailure:

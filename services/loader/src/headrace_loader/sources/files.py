@@ -29,14 +29,24 @@ class FileSource:
         self._named = tuple(Path(os.path.normpath(root)) for root in roots)
         self._max_bytes = max_bytes
 
-    async def fetch(self, url: str, path: Path) -> Fetched:
+    async def fetch(self, url: str, path: Path, *, keep: int = 0) -> Fetched:
         """Copy the file that the URL names to ``path``.
+
+        Args:
+            url: names the file.
+            path: where the copy goes.
+            keep: a file of at most so many bytes is not copied but given as ``data``.
 
         Raises:
             DocumentFailure: ``file_forbidden``, ``file_not_found``,
                 ``file_unreadable`` or ``document_too_large``.
         """
         named = _path_of(url)
+        if keep:
+            # One step of a thread for a small file: more would cost more than it does.
+            data = await in_thread(self._small, named, min(keep, self._max_bytes))
+            if data is not None:
+                return Fetched(path=path, size=len(data), name=named.name, data=data)
         size = 0
         with (
             await in_thread(self._opened, named) as file,
@@ -49,6 +59,14 @@ class FileSource:
                     raise too_large(self._max_bytes)
                 await in_thread(copy.write, block)
         return Fetched(path=path, size=size, name=named.name)
+
+    def _small(self, named: Path, limit: int) -> bytes | None:
+        """All of the file, ``None`` where it has more than ``limit`` bytes."""
+        with self._opened(named) as file:
+            if os.fstat(file.fileno()).st_size > limit:
+                return None
+            data = file.read(limit + 1)  # it may grow meanwhile
+        return data if len(data) <= limit else None
 
     def _opened(self, named: Path) -> BinaryIO:
         """The file, judged by what was opened."""
@@ -75,7 +93,7 @@ class FileSource:
             ) from error
         # No file object of a directory can be made, so the descriptor comes first.
         status = os.fstat(descriptor)
-        real = Path(os.path.realpath(f"/proc/self/fd/{descriptor}"))
+        real = Path(f"/proc/self/fd/{descriptor}").readlink()
         if not self._below_roots(real) or not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise _forbidden()
