@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
 from uuid import UUID, uuid5
 
@@ -41,8 +42,7 @@ class DocumentKey:
     @property
     def record_key(self) -> bytes:
         """The Kafka record key: the parts percent-encoded, joined by ``/``."""
-        parts = (self.tenant, self.collection, self.document_id)
-        return "/".join(quote(part, safe="") for part in parts).encode()
+        return _record_key(self)
 
     @classmethod
     def from_record_key(cls, record_key: bytes) -> DocumentKey:
@@ -103,10 +103,22 @@ class DocumentKey:
     @property
     def uuid(self) -> UUID:
         """Id of the document's state record, and the value of its points' ``key``."""
-        return uuid5(NAMESPACE, self.record_key.decode())
+        return _uuid(self)
 
     def __str__(self) -> str:
         return self.record_key.decode()
+
+
+# A stage asks for both several times while it works on a document.
+@lru_cache(maxsize=1024)
+def _record_key(key: DocumentKey) -> bytes:
+    parts = (key.tenant, key.collection, key.document_id)
+    return "/".join([quote(part, safe="") for part in parts]).encode()
+
+
+@lru_cache(maxsize=1024)
+def _uuid(key: DocumentKey) -> UUID:
+    return uuid5(NAMESPACE, str(key))
 
 
 @dataclass(frozen=True, slots=True)
