@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from uuid import uuid5
 
-from headrace.errors import DocumentFailure
 from headrace.handler import Headers, Producer, Record
 from headrace.headers import CONTENT_TYPE, TRACEPARENT, arrival_of, content_type
 from headrace.identity import NAMESPACE, Arrival, DocumentKey, InvalidKeyError
@@ -33,7 +32,17 @@ from headrace.wire.letters import MAX_ORIGINAL_BYTES
 KeepObject = Callable[[str, bytes], Awaitable[ObjectReference]]
 """``Objects.put``: keeps bytes below a key."""
 
+KEPT = "headrace-kept"
+"""Header in a letter without its record's key and headers: the object with both."""
+
 _VERSION = version("headrace")
+_MAX_ENVELOPE_BYTES = 900 * 1024
+"""Of the original key and headers within a letter; with the largest value it still
+fits a record, which it must: a letter that cannot be sent stops its partition."""
+_HEADER_FRAME = 16
+"""What a header takes beside its name and value, or more."""
+_MAX_TRACEPARENT = 64
+"""W3C's has 55 characters."""
 
 
 class DeadLetterTopics:
@@ -49,6 +58,8 @@ class DeadLetterTopics:
     async def put(self, letter: DeadLetter) -> None:
         """See ``handler.DeadLetters``."""
         key = letter_key(letter)
+        if _envelope_bytes(letter) > _MAX_ENVELOPE_BYTES:
+            letter = await self._without_envelope(letter, key)
         value = letter.original_value
         if value is not None and len(value) > MAX_ORIGINAL_BYTES and self._keep:
             kept = await self._keep(f"letters/{letter.stage}/{key}", value)
@@ -59,6 +70,25 @@ class DeadLetterTopics:
             value=encode_dead_letter(letter),
             headers=letter_headers(letter),
         )
+
+    async def _without_envelope(self, letter: DeadLetter, key: str) -> DeadLetter:
+        """Keep the original key and headers apart, as a letter without its value.
+
+        A replay then goes without them: nothing that Headrace understands is as large.
+        """
+        headers: list[tuple[str, bytes]] = []
+        if self._keep:
+            whole = encode_dead_letter(replace(letter, original_value=None))
+            kept = await self._keep(f"letters/{letter.stage}/{key}-envelope", whole)
+            headers.append((KEPT, kept.uri.encode()))
+        return replace(letter, original_key=None, original_headers=tuple(headers))
+
+
+def _envelope_bytes(letter: DeadLetter) -> int:
+    return len(letter.original_key or b"") + sum(
+        _HEADER_FRAME + len(name.encode()) + len(value or b"")
+        for name, value in letter.original_headers
+    )
 
 
 def letter_key(letter: DeadLetter) -> str:
@@ -120,10 +150,13 @@ class Subject:
 
 
 def subject_of(stage: Stage, record: Record) -> Subject:
-    """Read as much of a stage's input as can be read; never raises for bad bytes."""
+    """Read as much of a stage's input as can be read; never raises for bad bytes.
+
+    Not even by a fault of the reader: a record without a letter stops its partition.
+    """
     try:
         return _READERS[stage](record)
-    except DocumentFailure:
+    except Exception:  # noqa: BLE001  the letter says what failed
         return _by_record_key(record)
 
 
@@ -159,7 +192,7 @@ def letter_of(  # noqa: D417  the rest names itself
         original_key=record.key,
         original_value=record.value,
         original_headers=record.headers,
-        traceparent=(trace or b"").decode("ascii", errors="ignore"),
+        traceparent=(trace or b"").decode("ascii", errors="ignore")[:_MAX_TRACEPARENT],
         failed_at_ms=failed_at_ms,
         worker_version=_VERSION,
     )

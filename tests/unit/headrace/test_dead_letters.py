@@ -6,7 +6,9 @@ import pytest
 
 from headrace.assignment import Assignment, Item, OwnedPartition
 from headrace.dead_letters import (
+    _READERS,
     DeadLetterTopics,
+    Subject,
     letter_key,
     letter_of,
     subject_of,
@@ -146,6 +148,48 @@ async def test_large_originals_go_to_the_object_store() -> None:
     assert read.original_value is None
     assert read.original_object is not None
     assert kept == {read.original_object.uri: large}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        record(b"x" * (900 * 1024), headers=(("h", b"h" * 3_000_000),)),
+        record(b"x", headers=(("", b""),) * 400_000),
+        record(b"x", headers=(("traceparent", b"0" * 850_000),)),
+        record(b"x", key=b"k" * 3_000_000),
+    ],
+    ids=["headers", "many headers", "trace", "key"],
+)
+async def test_a_letter_fits_its_topic_whatever_the_record_brought(odd: Record) -> None:
+    kept: dict[str, bytes] = {}
+
+    async def keep(key: str, value: bytes) -> ObjectReference:
+        kept[key] = value
+        return ObjectReference(key, len(value), bytes(32))
+
+    producer, topology = FakeProducer(), Topology()
+    await DeadLetterTopics(producer, topology=topology, keep=keep).put(letter(odd))
+    (sent,) = producer.sent
+    headers = sum(len(name) + len(value) for name, value in sent.headers)
+    assert len(sent.value or b"") + headers < topology.max_message_bytes - 10_000
+    read = decode_dead_letter(sent.value)
+    assert read.original_value == odd.value
+    if kept:
+        ((_, uri),) = read.original_headers
+        whole = decode_dead_letter(kept[uri.decode()])
+        assert (whole.original_key, whole.original_headers) == (odd.key, odd.headers)
+    else:
+        assert (read.original_key, read.original_headers) == (odd.key, odd.headers)
+
+
+def test_a_fault_of_the_reader_leaves_the_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(_: Record) -> Subject:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setitem(_READERS, Stage.EMBEDDER, broken)
+    assert subject_of(Stage.EMBEDDER, record(SLICE)).key == KEY
 
 
 def item(read: Record) -> Item:
