@@ -31,11 +31,15 @@ _Result = StateRecord | None | Exception
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How calls to the store are gathered."""
+    """How calls to the store are gathered.
+
+    One call of a kind is out at a time: what arrives meanwhile goes with the next one,
+    so that calls grow with the load, and with the store's slowness, by themselves.
+    """
 
     max_items: int = 128
     max_wait_s: float = 0.005
-    concurrency: int = 4
+    concurrency: int = 1
 
 
 class Acceptance:
