@@ -5,6 +5,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -298,6 +299,22 @@ def test_a_poison_record_becomes_a_letter_and_the_partition_goes_on() -> None:
     ledger = run_one(work, scenario)
     assert ledger.letters == {("texts", 0, 1): "malformed"}
     assert set(ledger.tries.values()) == {1}
+
+
+@pytest.mark.parametrize("count", [None, b"", b"-1", b"many", b"9" * 400, b"9" * 5000])
+def test_no_count_in_a_header_stops_the_loop(count: bytes | None) -> None:
+    async def work(_: Delivery) -> None:
+        return
+
+    async def scenario(broker: FakeBroker, member: Member) -> None:
+        # Kafka has null values, whatever the type says.
+        odd: Any = [("headrace-chunks", count), ("headrace-tokens", count)]
+        broker.produce("texts", 0, key=b"a", headers=odd)
+        broker.produce("texts", 0, key=b"b", headers=[("headrace-chunks", b"3")])
+        await until(lambda: broker.all_committed)
+        assert sampled(member.metrics, "received_chunks_total") == 3
+
+    run_one(work, scenario)
 
 
 def test_a_documents_own_failure_is_tried_three_times() -> None:
