@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from headrace.identity import DocumentKey
-from headrace.messages import Stage, State, StatusEvent
+from headrace.messages import Metadata, Stage, State, StatusEvent
 
 _INDEXED = (State.INDEXED, State.INDEXED_WITH_ERRORS)
 
@@ -61,7 +61,7 @@ class Outcomes:
 
     def accept(self, event: StatusEvent) -> bool:
         """Take note of an event; whether it belongs to the job."""
-        if event.metadata.import_job != self.job:
+        if event.metadata.import_job != self.job and not self._unreadable(event):
             return False
         totals = self.stages[event.stage]
         before = self._seen.get((event.key, event.stage))
@@ -74,6 +74,17 @@ class Outcomes:
             self.final[event.key] = event
             self.waiting.discard(event.key)
         return True
+
+    def _unreadable(self, event: StatusEvent) -> bool:
+        """Whether an expected event broke the contract: its record's key alone is told.
+
+        Nothing else would ever be heard of it.
+        """
+        return (
+            event.state is State.FAILED
+            and event.metadata == Metadata()
+            and event.key in self.waiting
+        )
 
     @property
     def done(self) -> bool:

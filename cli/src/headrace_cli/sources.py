@@ -19,6 +19,8 @@ from headrace_cli.failures import usage
 _URL_SCHEMES = ("http", "https", "s3", "gs", "az")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_ID_BYTES = 1024
+_MAX_URI_BYTES = 2048
+"""The contract's bounds; other letters than ASCII take three times as much in a URI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,16 @@ def _add(path: Path, document_id: str, collected: Collected) -> None:
                 "invalid_name",
                 f"the path below the named folder is over {_MAX_ID_BYTES} bytes",
                 "name a folder further down, or shorten the names",
+            )
+        )
+        return
+    if len(path.as_uri()) > _MAX_URI_BYTES:
+        collected.unusable.append(
+            Unusable(
+                shown,
+                "invalid_name",
+                f"the file's whole path is over {_MAX_URI_BYTES} bytes as a file: URI",
+                "move the folder further up, or shorten the names",
             )
         )
         return

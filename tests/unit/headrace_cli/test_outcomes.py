@@ -60,6 +60,26 @@ def test_a_job_is_done_when_every_document_is_final() -> None:
     assert outcomes.tokens == 30
 
 
+def test_an_expected_event_that_cannot_be_read_ends_its_document() -> None:
+    outcomes = Outcomes(JOB)
+    outcomes.expect([key("a")])
+    unreadable = event(
+        "a",
+        Stage.LOADER,
+        State.FAILED,
+        revision=0,
+        metadata=Metadata(),
+        error=StatusError("too_long", "source_uri has 2,545 bytes"),
+    )
+
+    assert not outcomes.accept(replace(unreadable, key=key("another")))
+    assert not outcomes.accept(replace(unreadable, metadata=Metadata(import_job="x")))
+    assert outcomes.accept(unreadable)
+
+    assert outcomes.done
+    assert [failure.code for failure in outcomes.failures] == ["too_long"]
+
+
 def test_a_final_state_may_be_heard_before_the_document_is_expected() -> None:
     outcomes = Outcomes(JOB)
     outcomes.accept(event("a", Stage.LOADER, State.UNCHANGED))

@@ -39,6 +39,19 @@ def test_a_named_file_is_known_by_its_name(tmp_path: Path) -> None:
     assert [source.document_id for source in collected.sources] == ["report.pdf"]
 
 
+def test_a_path_too_long_for_an_event_is_named_and_not_sent(tmp_path: Path) -> None:
+    folder = tmp_path / "/".join(["文" * 70] * 4)
+    write(folder / "deep.txt")
+    write(tmp_path / "seen.txt")
+
+    collected = collect([str(tmp_path)])
+
+    assert [source.document_id for source in collected.sources] == ["seen.txt"]
+    [unusable] = collected.unusable
+    assert unusable.code == "invalid_name"
+    assert "2048 bytes" in unusable.message
+
+
 def test_hidden_entries_are_skipped_and_named(tmp_path: Path) -> None:
     write(tmp_path / ".git" / "config")
     write(tmp_path / ".env")
