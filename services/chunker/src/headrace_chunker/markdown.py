@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from headrace.messages import SegmentKind
 from headrace_chunker.items import ITEM_LENGTH, Item, label, path_below
@@ -167,12 +166,15 @@ class _Reader:
         return closing.end()
 
     def _item(self, kind: SegmentKind, start: int, end: int) -> Item:
-        return replace(
-            self._like,
-            start=self._base + start,
-            end=self._base + end,
-            kind=kind,
-            heading_path=self._path,
+        like = self._like
+        return Item(
+            self._base + start,
+            self._base + end,
+            kind,
+            like.page,
+            self._path,
+            like.section,
+            like.language,
         )
 
     def _heading(self, level: int, title: str, start: int, end: int) -> Item:
