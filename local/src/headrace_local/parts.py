@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -68,14 +69,15 @@ class Program:
         self._address_file = address_file
         self._probed = probed
         self._grace_s = grace_s
+        self._address = ""
         self.process = ManagedProcess(
             name, command, log_file=log_file, environment=environment
         )
 
     @property
     def address(self) -> str:
-        """``host:port`` of a program that is ready."""
-        return self._address_file.read_text().strip()
+        """``host:port``; while it starts again, where it listened before."""
+        return self._address
 
     async def start(self) -> None:
         """See ``Part``."""
@@ -87,9 +89,10 @@ class Program:
             async with asyncio.timeout(START_S):
                 while True:
                     self._check_running()
-                    if self._address_file.exists() and self.address:
-                        reason = await self._unready()
+                    if address := self._written():
+                        reason = await self._unready(address)
                         if not reason:
+                            self._address = address
                             return
                     await asyncio.sleep(0.05)
         except TimeoutError:
@@ -112,11 +115,17 @@ class Program:
             configuration=code == EXIT_CONFIGURATION,
         )
 
-    async def _unready(self) -> str:
+    def _written(self) -> str:
+        """The address that this start has written, empty while there is none."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._address_file.read_text().strip()
+        return ""
+
+    async def _unready(self, address: str) -> str:
         """Why it is not ready, empty if it is."""
         if not self._probed:
             return ""
-        url = f"http://{self.address}/readyz"
+        url = f"http://{address}/readyz"
         try:
             async with (
                 aiohttp.ClientSession(

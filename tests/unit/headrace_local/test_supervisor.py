@@ -30,6 +30,13 @@ journal.write("+{name}\\n")
 pathlib.Path({address!r}).write_text("127.0.0.1:1")
 signal.pause()
 """
+GATED = """
+import pathlib, signal, time
+while not pathlib.Path({journal!r}).exists():
+    time.sleep(0.01)
+pathlib.Path({address!r}).write_text("127.0.0.1:1")
+signal.pause()
+"""
 DEAF = """
 import pathlib, signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -179,3 +186,22 @@ def test_no_process_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> Non
 
     assert len(children) == 2
     assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+async def test_the_address_of_a_part_that_starts_again_can_be_asked(yard: Yard) -> None:
+    """Others may die with it, and all addresses are told as soon as one is back."""
+    gate = yard.folder / "journal"
+    gate.touch()
+    part = yard.program("slow", GATED)
+    supervisor = yard.supervisor([part])
+    await supervisor.start()
+    try:
+        gate.unlink()
+        os.kill(part.process.pid, signal.SIGKILL)
+        await eventually(lambda: not (yard.folder / "slow.address").exists())
+        assert part.address == "127.0.0.1:1"
+        gate.touch()
+        await eventually(lambda: ("slow", "is ready again") in yard.reports)
+    finally:
+        gate.touch()
+        await supervisor.stop()
