@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,6 +108,30 @@ def test_texts_of_several_documents_share_a_call() -> None:
 
     world.run(story)
     assert [names(20)] == world.provider.calls
+
+
+def test_documents_that_come_together_share_a_look_into_the_cache() -> None:
+    world = World()
+    world.cache.kept = {b"known": right("known")}
+    looks: list[list[bytes]] = []
+    get = world.cache.get
+
+    async def counted(keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        looks.append(list(keys))
+        return await get(keys)
+
+    world.cache.get = counted  # type: ignore[method-assign]
+
+    async def story(embedding: Embedding) -> None:
+        one, other = await asyncio.gather(
+            embed(embedding, "known", "a"), embed(embedding, "a", "b")
+        )
+        assert one == [right("known"), right("a")]
+        assert other == [right("a"), right("b")]
+        assert await embed(embedding, "later") == [right("later")]
+
+    world.run(story)
+    assert looks == [[b"known", b"a", b"b"], [b"later"]]
 
 
 def test_a_text_that_two_records_want_is_sent_once() -> None:

@@ -100,6 +100,8 @@ class Embedding:
         self._batch_wait_s = batch_wait_s
         self._batch_deadline_s = batch_deadline_s
         self._wanted: dict[bytes, _Wanted] = {}
+        self._new: list[_Wanted] = []
+        """Not yet looked up."""
         self._queue: deque[_Wanted] = deque()
         self._filled = asyncio.Event()
         self._dispatching = False
@@ -120,14 +122,11 @@ class Embedding:
         if not texts:
             # An empty document is one slice without chunks.
             return []
-        new: list[_Wanted] = []
-        joined = [self._join(text, new) for text in texts]
+        joined = [self._join(text) for text in texts]
         # The same text twice in one record is one wanted text.
         waited = set(joined)
         for wanted in waited:
             wanted.waiters += 1
-        if new:
-            self._spawn(self._look_up(new), new)
         try:
             # wait() leaves the futures alone when this record is cancelled.
             await asyncio.wait({wanted.future for wanted in waited})
@@ -151,16 +150,23 @@ class Embedding:
         await self._cache.close()
         await self._provider.close()
 
-    def _join(self, text: Text, new: list[_Wanted]) -> _Wanted:
+    def _join(self, text: Text) -> _Wanted:
         wanted = self._wanted.get(text.key)
         if wanted is None:
             wanted = _Wanted(text, asyncio.get_running_loop().create_future())
             self._wanted[text.key] = wanted
-            new.append(wanted)
+            if not self._new:
+                self._spawn(self._look_up(self._new), self._new)
+            self._new.append(wanted)
         return wanted
 
     async def _look_up(self, new: list[_Wanted]) -> None:
-        """Settle what is in the cache and queue the rest."""
+        """Settle what is in the cache and queue the rest.
+
+        This begins one turn of the loop after the first text came. Records come
+        several at a time, and what they ask for in that turn is looked up together.
+        """
+        self._new = []
         found = await self._cache.get([wanted.text.key for wanted in new])
         self._metrics.embedding_cache_hits.inc(len(found))
         missing = []
