@@ -49,24 +49,38 @@ class TopicsRefused(Exception):
 def compare(topology: Topology, found: Mapping[str, TopicState]) -> list[Drift]:
     """What differs, worst first. Pure."""
     drifts: list[Drift] = []
+    ways = _ways(topology)
     for spec in topology.specs():
         state = found.get(spec.name)
         if state is None:
             advice = "it is missing; `headrace topics apply` makes it"
             drifts.append(Drift(spec.name, advice, missing=True))
         else:
-            drifts += _differences(spec, state)
+            drifts += _differences(spec, state, ways.get(spec.name))
     return drifts + _misaligned(topology, found)
 
 
-def _differences(spec: TopicSpec, state: TopicState) -> list[Drift]:
-    drifts: list[Drift] = []
-    if state.partitions != spec.partitions:
-        way = (
+def _ways(topology: Topology) -> dict[str, str]:
+    """How to add partitions, by topic; the others do with any number.
+
+    Letters and statuses must keep theirs: a key's tombstone would go elsewhere.
+    """
+    return {
+        topology.topic(noun, lane): (
             "`headrace topics grow` adds them"
-            if state.partitions < spec.partitions
-            else "Kafka cannot take partitions away; set the wanted number to this"
+            if noun in _ALIGNED
+            else "add them with kafka-topics, in both lanes"
         )
+        for noun in Noun
+        for lane in Lane
+    }
+
+
+def _differences(spec: TopicSpec, state: TopicState, way: str | None) -> list[Drift]:
+    drifts: list[Drift] = []
+    if way is not None and state.partitions != spec.partitions:
+        if state.partitions > spec.partitions:
+            way = "Kafka cannot take partitions away; set the wanted number to this"
         drifts.append(
             Drift(
                 spec.name,

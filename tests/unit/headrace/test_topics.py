@@ -58,3 +58,22 @@ def test_other_partition_counts_and_lanes_apart() -> None:
         for noun in ("texts", "chunks", "vectors")
         for lane in ("", ".bulk")
     } - {name}
+
+
+def test_after_growth_nothing_is_asked_of_topics_that_keep_their_partitions() -> None:
+    found = as_wanted()
+    for noun in ("texts", "chunks", "vectors"):
+        for lane in ("", ".bulk"):
+            name = f"headrace.{noun}{lane}.v1"
+            found[name] = replace(found[name], partitions=5)
+    assert compare(replace(TOPOLOGY, partitions=5), found) == []
+
+
+def test_each_topic_is_told_its_own_way_to_more_partitions() -> None:
+    told = {
+        drift.topic: drift.what
+        for drift in compare(Topology(partitions=5, document_partitions=4), as_wanted())
+    }
+    assert len(told) == 8
+    assert "headrace topics grow" in told["headrace.texts.v1"]
+    assert "kafka-topics" in told["headrace.documents.bulk.v1"]
