@@ -129,19 +129,12 @@ class ChunkerHandler:
             raise result
         document = result.text.document
         self._check(delivery, document)
-        sending = Sending(in_flight=_SENDS_IN_FLIGHT)
         sent = _Sent()
-        try:
-            if result.text.object is not None:
-                await self._stream(delivery, result.text, sending=sending, sent=sent)
-            for output in result.outputs:
-                await self._start(
-                    delivery, document, output, sending=sending, sent=sent
-                )
-            await sending.finish()
-        except BaseException:
-            await sending.abort()
-            raise
+        if len(result.outputs) == 1:
+            # Most documents are one slice, which needs no task beside this one.
+            await self._send(delivery, document, result.outputs[0], sent)
+        else:
+            await self._send_all(delivery, result, sent)
         self._metrics.chunks("split").inc(sent.chunks)
         await self._report(delivery, document, sent, began_ms=began_ms)
 
@@ -194,6 +187,22 @@ class ChunkerHandler:
                 results.append(error)
         return results
 
+    async def _send_all(self, delivery: Delivery, result: Inline, sent: _Sent) -> None:
+        """Send the slices of a document a few at a time."""
+        document = result.text.document
+        sending = Sending(in_flight=_SENDS_IN_FLIGHT)
+        try:
+            if result.text.object is not None:
+                await self._stream(delivery, result.text, sending=sending, sent=sent)
+            for output in result.outputs:
+                await self._start(
+                    delivery, document, output, sending=sending, sent=sent
+                )
+            await sending.finish()
+        except BaseException:
+            await sending.abort()
+            raise
+
     async def _stream(
         self, delivery: Delivery, text: LoadedText, *, sending: Sending, sent: _Sent
     ) -> None:
@@ -239,24 +248,30 @@ class ChunkerHandler:
         sending: Sending,
         sent: _Sent,
     ) -> None:
-        async def send() -> None:
-            record = delivery.record
-            position = await self._producer.send(
-                self._topology.topic(Noun.CHUNKS, delivery.lane),
-                key=document.key.record_key,
-                value=output.value,
-                partition=record.partition,
-                headers=output_headers(
-                    record,
-                    document,
-                    chunks=output.chunks,
-                    tokens=output.tokens,
-                    slice_number=output.slice_number,
-                ),
-            )
-            sent.add(output, position)
+        await sending.start(partial(self._send, delivery, document, output, sent))
 
-        await sending.start(send)
+    async def _send(
+        self,
+        delivery: Delivery,
+        document: DocumentRevision,
+        output: Output,
+        sent: _Sent,
+    ) -> None:
+        record = delivery.record
+        position = await self._producer.send(
+            self._topology.topic(Noun.CHUNKS, delivery.lane),
+            key=document.key.record_key,
+            value=output.value,
+            partition=record.partition,
+            headers=output_headers(
+                record,
+                document,
+                chunks=output.chunks,
+                tokens=output.tokens,
+                slice_number=output.slice_number,
+            ),
+        )
+        sent.add(output, position)
 
     async def _report(
         self,
