@@ -6,6 +6,7 @@ Exit status: 0 after a drain, 78 for a configuration error, 1 for anything fatal
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -257,6 +258,10 @@ class StageProcess(Generic[S]):
             lambda: lag.problem,
         ]
         self._starting = None
+        # A full collection would walk all modules again and hold the event loop for
+        # that long; what is there by now stays for the process's life.
+        gc.collect()
+        gc.freeze()
         await self._loop.run()
 
     async def _built(self, context: StageContext[S]) -> Handler:
