@@ -155,7 +155,12 @@ class StageProcess(Generic[S]):
         self._longest_hold = 0.0
 
     def held(self, seconds: float) -> None:
-        """Report for how long the event loop was held."""
+        """Report for how long the event loop was held.
+
+        Starting is not counted: importing and connecting hold up nobody's work.
+        """
+        if self._starting is not None:
+            return
         self._metrics.event_loop_held_seconds.observe(seconds)
         if seconds > self._longest_hold:
             self._longest_hold = seconds
@@ -257,11 +262,12 @@ class StageProcess(Generic[S]):
             lambda: self._loop.problem if self._loop else None,
             lambda: lag.problem,
         ]
-        self._starting = None
         # A full collection would walk all modules again and hold the event loop for
         # that long; what is there by now stays for the process's life.
         gc.collect()
         gc.freeze()
+        await asyncio.sleep(0)  # the turn that ends here belongs to the start
+        self._starting = None
         await self._loop.run()
 
     async def _built(self, context: StageContext[S]) -> Handler:

@@ -69,13 +69,15 @@ class Metrics:
         self.event_loop_held_seconds = self._one(
             Histogram,
             "event_loop_held_seconds",
-            "CPU seconds for which the event loop was held at a stretch; 5 ms and up.",
+            "CPU seconds for which the event loop was held at a stretch, from 5 ms, "
+            "since the start was over.",
             buckets=_HELD,
         )
         self.event_loop_held_seconds_max = self._one(
             Gauge,
             "event_loop_held_seconds_max",
-            "Longest CPU seconds for which the event loop was held at a stretch.",
+            "Longest CPU seconds for which the event loop was held at a stretch, since "
+            "the start was over.",
         )
         self.last_progress_timestamp_seconds = self._one(
             Gauge,
