@@ -30,24 +30,44 @@ class Settings(BaseSettings):
     )
     kafka_security_protocol: Literal[
         "PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"
-    ] = Field("PLAINTEXT", validation_alias="KAFKA_SECURITY_PROTOCOL")
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", validation_alias="KAFKA_SASL_MECHANISM"
+    ] = Field(
+        "PLAINTEXT",
+        validation_alias="KAFKA_SECURITY_PROTOCOL",
+        description="Whether the connection is encrypted, and whether one signs in.",
     )
-    kafka_username: str = Field("", validation_alias="KAFKA_USERNAME")
-    kafka_password: SecretStr = Field(SecretStr(""), validation_alias="KAFKA_PASSWORD")
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512",
+        validation_alias="KAFKA_SASL_MECHANISM",
+        description="How one signs in, with a SASL protocol.",
+    )
+    kafka_username: str = Field(
+        "", validation_alias="KAFKA_USERNAME", description="For SASL."
+    )
+    kafka_password: SecretStr = Field(
+        SecretStr(""), validation_alias="KAFKA_PASSWORD", description="For SASL."
+    )
     kafka_ca_file: str = Field(
         "", validation_alias="KAFKA_CA_FILE", description="PEM file; empty: system's."
     )
-    kafka_cert_file: str = Field("", validation_alias="KAFKA_CERT_FILE")
-    kafka_key_file: str = Field("", validation_alias="KAFKA_KEY_FILE")
+    kafka_cert_file: str = Field(
+        "",
+        validation_alias="KAFKA_CERT_FILE",
+        description="PEM file of the client's certificate, for mutual TLS.",
+    )
+    kafka_key_file: str = Field(
+        "", validation_alias="KAFKA_KEY_FILE", description="PEM file of its key."
+    )
 
     qdrant_url: str = Field(
         "http://127.0.0.1:6334",
         validation_alias="QDRANT_URL",
         description="gRPC endpoint of Qdrant or of the local store.",
     )
-    qdrant_api_key: SecretStr = Field(SecretStr(""), validation_alias="QDRANT_API_KEY")
+    qdrant_api_key: SecretStr = Field(
+        SecretStr(""),
+        validation_alias="QDRANT_API_KEY",
+        description="Sent with every call; empty: none.",
+    )
     qdrant_replication_factor: int = Field(
         1, ge=1, description="Copies of each collection, on a Qdrant cluster."
     )
@@ -62,7 +82,9 @@ class Settings(BaseSettings):
         description="JSON list of s3://, gs:// or az:// prefixes that events may name.",
     )
 
-    topic_prefix: str = "headrace"
+    topic_prefix: str = Field(
+        "headrace", description="Of all topics and consumer groups."
+    )
     partitions: int = Field(6, ge=1, description="Of texts, chunks and vectors.")
     document_partitions: int = Field(6, ge=1, description="Of documents.")
     retention_hours: int = Field(
@@ -72,17 +94,38 @@ class Settings(BaseSettings):
     embedding_provider: Literal["local", "openai", "hash"] = Field(
         "local", description="hash is for tests only: its vectors mean nothing."
     )
-    embedding_model: str = "all-MiniLM-L6-v2"
-    embedding_model_revision: str = "1"
-    embedding_dimensions: int = Field(384, ge=1, le=4096)
-    document_prefix: str = ""
-    query_prefix: str = ""
+    embedding_model: str = Field(
+        "all-MiniLM-L6-v2", description="As the provider names it."
+    )
+    embedding_model_revision: str = Field(
+        "1",
+        description="Change it when the provider changes what is behind the name.",
+    )
+    embedding_dimensions: int = Field(
+        384, ge=1, le=4096, description="Of a vector; the provider is checked at start."
+    )
+    document_prefix: str = Field(
+        "", description="Put before each chunk, where the model wants it."
+    )
+    query_prefix: str = Field(
+        "", description="Put before each query, where the model wants it."
+    )
 
-    tokenizer: Literal["minilm", "cl100k_base", "o200k_base"] = "minilm"
-    chunk_prose_tokens: int = Field(240, ge=16, le=8192)
-    chunk_prose_overlap: int = Field(24, ge=0)
-    chunk_code_tokens: int = Field(240, ge=16, le=8192)
-    chunk_table_tokens: int = Field(240, ge=16, le=8192)
+    tokenizer: Literal["minilm", "cl100k_base", "o200k_base"] = Field(
+        "minilm", description="The embedding model's; sizes below are in its tokens."
+    )
+    chunk_prose_tokens: int = Field(
+        240, ge=16, le=8192, description="Of a chunk of prose, at most."
+    )
+    chunk_prose_overlap: int = Field(
+        24, ge=0, description="Tokens that a chunk of prose repeats of the one before."
+    )
+    chunk_code_tokens: int = Field(
+        240, ge=16, le=8192, description="Of a chunk of source code, at most."
+    )
+    chunk_table_tokens: int = Field(
+        240, ge=16, le=8192, description="Of a chunk of table rows, at most."
+    )
     chunk_whole_tokens: int = Field(
         240, ge=0, description="Documents up to this many tokens stay one chunk."
     )
@@ -139,14 +182,22 @@ class Settings(BaseSettings):
 class StageSettings(Settings):
     """What each of the four stages has beside its own settings."""
 
-    probe_host: str = "127.0.0.1"
+    probe_host: str = Field(
+        "127.0.0.1", description="Where /livez, /readyz and /metrics listen."
+    )
     probe_port: int = Field(0, ge=0, le=65535, description="0: any free port.")
     probe_file: str = Field(
         "", description="Written with host:port once the probes listen; for `up`."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    session_timeout_s: float = Field(10.0, ge=6)
-    rebalance_timeout_s: float = Field(20.0, gt=0)
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Of the JSON logs on standard output."
+    )
+    session_timeout_s: float = Field(
+        10.0, ge=6, description="After this the group takes a dead member's partitions."
+    )
+    rebalance_timeout_s: float = Field(
+        20.0, gt=0, description="Members that have not rejoined by then are left out."
+    )
     drain_s: float = Field(
         25.0, gt=0, description="Budget after SIGTERM; grace period = this + 5 s."
     )
@@ -161,5 +212,7 @@ class StageSettings(Settings):
         2000, ge=1, description="Pause a partition when the next stage is this behind."
     )
     ahead_low_records: int = Field(1000, ge=0, description="Resume below this.")
-    max_replicas: int = Field(6, ge=1)
+    max_replicas: int = Field(
+        6, ge=1, description="Wanted replicas never exceed this, nor the partitions."
+    )
     target_drain_s: float = Field(60.0, gt=0, description="Lag to be gone in this.")

@@ -54,8 +54,12 @@ class EmbedderSettings(ProviderSettings, StageSettings):
     embed_batch_deadline_s: float = Field(
         120.0, gt=0, description="All calls of one batch; then it is split."
     )
-    embed_batch_min: int = Field(10, ge=1, le=1000)
-    embed_batch_max: int = Field(200, ge=1, le=1000)
+    embed_batch_min: int = Field(
+        10, ge=1, le=1000, description="Texts of one call; slow calls shrink to this."
+    )
+    embed_batch_max: int = Field(
+        200, ge=1, le=1000, description="Texts of one call; quick calls grow to this."
+    )
     embed_batch_tokens: int = Field(
         250_000, ge=1, description="Of one call; the provider's bound, with a reserve."
     )

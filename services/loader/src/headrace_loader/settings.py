@@ -37,7 +37,9 @@ class LoaderSettings(StageSettings):
     )
     fetch_s: float = Field(60.0, gt=0, description="To fetch a document, in all.")
     connect_s: float = Field(10.0, gt=0, description="To connect to its host.")
-    max_redirects: int = Field(5, ge=0, le=20)
+    max_redirects: int = Field(
+        5, ge=0, le=20, description="Followed for one URL, each checked like the first."
+    )
 
     loads_at_once: int = Field(
         default_factory=lambda: min(32, max(4, 2 * (os.cpu_count() or 1))),
@@ -61,7 +63,9 @@ class LoaderSettings(StageSettings):
     max_unpacked_bytes: int = Field(
         512 * MIB, ge=1, description="Of the members of a zip container together."
     )
-    max_archive_members: int = Field(10_000, ge=1)
+    max_archive_members: int = Field(
+        10_000, ge=1, description="Of a zip container such as DOCX or EPUB."
+    )
     max_archive_ratio: int = Field(
         200, ge=2, description="Of a member's size to its packed size, over 1 MiB."
     )
