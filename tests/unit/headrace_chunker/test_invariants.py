@@ -200,6 +200,8 @@ def check(
 @example(("👩‍👩‍👧‍👦" * 40, ()), settings(size=16), "")
 @example(("x" * 70_000, ()), settings(tokenizer="minilm", size=240), "")
 @example((" " * 70_000 + "a" + "\x00" * 70_000, ()), settings(tokenizer="minilm"), "")
+@example(("if a:\n" + " \t" * 100 + "b = 1\n", ()), settings(size=16), "f.py")
+@example(("if a:\n" + " " * 70_000 + "b\n", ()), settings(tokenizer="minilm"), "f.py")
 @example(("e" + "\u0301" * 70_000, ()), settings(tokenizer="minilm"), "")
 @example(("word " * 20_000, ()), settings(size=8192, overlap=4096), "")
 @example(("def f():\n" + "    x = 1\n" * 7000, ()), settings(), "f.py")

@@ -19,6 +19,7 @@ from headrace_chunker.outline import Line, outline
 
 _WINDOW = 2 * ITEM_LENGTH
 _FENCE = re.compile(r"^ {0,3}(?:`{3,}|~{3,})[^\n]*$", re.MULTILINE)
+_LONGEST_INDENT = 256
 _LEVEL_COST = 0.4
 """A place one level deeper must let the chunk hold so much more of its limit."""
 
@@ -51,10 +52,10 @@ class Code:
                     return
                 position = self._outlined
                 continue
-            start = self._indented(start, position)
-            self._read_on(start)
+            line = self._indented(start, position)
+            self._read_on(line)
             fitted = self._measure.fit(
-                start, self._limit, partial(self._line_end, start), least=start
+                line, self._limit, partial(self._line_end, line), least=start
             )
             yield Span(
                 fitted.start,
@@ -73,9 +74,17 @@ class Code:
         return not self._item.more and self._outlined >= self._end
 
     def _indented(self, start: int, position: int) -> int:
-        """The start of the line where only its indentation comes before ``start``."""
+        """The start of the line where only its indentation comes before ``start``.
+
+        Indentation that would take much of the chunk is left out.
+        """
         line = self._starts[max(0, bisect_right(self._starts, start) - 1)]
-        if position <= line and not self._measure.window.text(line, start).strip(" \t"):
+        if (
+            position <= line
+            and start - line <= _LONGEST_INDENT
+            and not self._measure.window.text(line, start).strip(" \t")
+            and self._measure.ruler.exact(line, start) <= self._limit // 4
+        ):
             return line
         return start
 

@@ -14,10 +14,15 @@ _STEP = 256
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A stretch without white space around it, and its exact count of tokens."""
+    """A stretch without white space at its end, and its exact count of tokens.
+
+    Attributes:
+        chosen: where it was to end, white space included.
+    """
 
     start: int
     end: int
+    chosen: int
     text: str
     token_count: int
 
@@ -57,20 +62,24 @@ class Measure:
         again with a nearer bound until the exact count is within the limit.
 
         Args:
-            start: where the span starts; no white space is there.
+            start: where the span starts.
             limit: tokens.
             choose: gives an end for the furthest end that is allowed.
-            least: an end of one code point more than this is always allowed.
+            least: the span ends after this: after the first text, after what is in
+                another span already. One code point more is always allowed.
         """
         ruler = self.ruler
         furthest = ruler.furthest(start, limit)
         allowed = limit
         while True:
             end = max(choose(furthest), least + 1)
+            if furthest <= least + 1:
+                # Whatever was chosen: each round must allow less than the last.
+                end = least + 1
             text = self.window.text(start, end).rstrip()
             count = ruler.exact(start, start + len(text))
             if count <= limit or end <= least + 1:
-                return Fitted(start, start + len(text), text, count)
+                return Fitted(start, start + len(text), end, text, count)
             allowed = min(allowed - 1, allowed * limit // count)
             nearer = ruler.furthest(start, max(1, allowed))
             furthest = min(nearer, self._shorter(start, min(end, furthest)))

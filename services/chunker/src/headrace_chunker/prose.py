@@ -100,7 +100,7 @@ class Prose:
                 choice.path,
                 first.section,
             )
-            floor = max(choice.end, fitted.end)
+            floor = fitted.chosen
             position = self._overlap_start(fitted, floor, choice)
 
     def _end(self, start: int, floor: int, furthest: int) -> int:
