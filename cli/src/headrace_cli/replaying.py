@@ -3,7 +3,8 @@
 A replay sends the original record, byte for byte, to where it came from, with the
 arrival that it first had. The letter stays until the replay has come to an end: the
 stage has committed past the new record and, where the document is known, a final state
-was reported since. If it failed again, the stage has rewritten the letter itself.
+was reported since. If it failed again, the stage has rewritten the letter itself; if it
+failed in a later stage, that stage has written another, which takes this one's place.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import getpass
 import json
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
 
 from headrace.headers import ARRIVAL
-from headrace.messages import DeadLetter, StatusEvent
+from headrace.identity import Arrival, DocumentKey
+from headrace.messages import DeadLetter, State, StatusEvent
 from headrace.objects import Objects
 from headrace.settings import Settings
 from headrace.work import REPLAYS
@@ -58,11 +60,7 @@ class Replays:
             return
         for replay in self.replays:
             letter = replay.letter.letter
-            same = event.key == letter.key and (
-                (letter.revision and event.revision == letter.revision)
-                or event.arrival == letter.arrival
-            )
-            if same:
+            if _same_work(letter, event.key, event.revision, event.arrival):
                 replay.final = event
 
 
@@ -182,8 +180,33 @@ async def _judge(replays: Replays, out: Sender) -> None:
                 # failure is a letter of its own.
                 await resolve(each.letter, out, replays.settings, action="replay")
         elif number in passed and (each.final is not None or letter.key is None):
-            each.outcome = "resolved"
-            await resolve(each.letter, out, replays.settings, action="replay")
+            failed = each.final is not None and each.final.state is State.FAILED
+            each.outcome = "failed_again" if failed else "resolved"
+            if not failed or _another_letter(letter, now.values()):
+                await resolve(each.letter, out, replays.settings, action="replay")
+
+
+def _another_letter(letter: DeadLetter, present: Iterable[OpenLetter]) -> bool:
+    """Whether what stopped the document further on has a letter of its own."""
+    return any(
+        (other.stage, other.first_chunk, other.end_chunk)
+        != (letter.stage, letter.first_chunk, letter.end_chunk)
+        and _same_work(letter, other.key, other.revision, other.arrival)
+        for other in (each.letter for each in present)
+    )
+
+
+def _same_work(
+    letter: DeadLetter,
+    key: DocumentKey | None,
+    revision: int,
+    arrival: Arrival | None,
+) -> bool:
+    """Whether this is about the same event of the same document."""
+    return key == letter.key and bool(
+        (letter.revision and revision == letter.revision)
+        or (arrival is not None and arrival == letter.arrival)
+    )
 
 
 async def resolve(
