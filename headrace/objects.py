@@ -3,7 +3,8 @@
 Keys in the configured store are relative, ``<kind>/<tenant segment>/<name>``, so that
 what belongs to a tenant can be told from the key alone. External references
 (``s3://``, ``gs://``, ``az://``) are read only below the allow-listed roots. A missing
-object is the document's own fault; everything else that goes wrong is shared.
+object is the document's own fault, and so is an external one that is refused: only
+the events that name it are held up. Everything else that goes wrong is shared.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import (
+    BaseError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from obstore.store import ObjectStore, from_url
 
 from headrace.errors import ConfigurationError, DocumentFailure, SharedFailure
@@ -29,6 +35,9 @@ READ_SIZE = 1024 * 1024
 """Bytes handed out at a time: few wake-ups, and small beside a process."""
 _PART_SIZE = 5 * 1024 * 1024
 """Smallest part that S3 accepts in a multipart upload; one is in flight at a time."""
+
+# Without those that say "later": timeout, too early, too many requests.
+_CLIENT_ERROR = re.compile(r"non-2xx status code: 4(?!08|25|29)\d\d\b")
 
 _PLAIN_TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_KEY_BYTES = 1024
@@ -51,7 +60,8 @@ class Objects:
 
     Every method raises ``SharedFailure`` (``object_store_unavailable``) when the store
     cannot be reached or refuses, after three tries of its own, and may be cancelled at
-    any await: a cancelled ``put`` leaves the old object or the whole new one.
+    any await: a cancelled ``put`` leaves the old object or the whole new one. An
+    external store that refuses a read raises ``DocumentFailure`` instead.
     """
 
     def __init__(self, url: str, *, roots: Sequence[str] = ()) -> None:
@@ -139,7 +149,17 @@ class Objects:
                 f"there is no object {_shown(reference.uri)}",
                 advice="put the object there, or send the document again",
             ) from error
-        except (PermissionError, BaseError, OSError) as error:
+        except (BaseError, OSError) as error:
+            if _is_external(reference.uri) and _refused(error):
+                raise DocumentFailure(
+                    "object_forbidden",
+                    f"the store refuses to hand out {_shown(reference.uri)}: "
+                    f"{type(error).__name__}",
+                    advice="check that the object exists and that the loader's "
+                    "credentials may read it (some stores say the same of a missing "
+                    "object to those who may not list), then replay the event",
+                    retryable=True,
+                ) from error
             raise _shared(error, f"reading {_shown(reference.uri)}") from error
         if (reference.size and reference.size != size) or (
             reference.sha256 and reference.sha256 != digest.digest()
@@ -289,6 +309,16 @@ def _check_key(key: str) -> None:
 def _shown(uri: str) -> str:
     """For messages: bounded, and without a query, which may hold a signature."""
     return uri.partition("?")[0][:200]
+
+
+def _refused(error: Exception) -> bool:
+    """Whether the store answered, and the answer is about this request."""
+    if isinstance(error, PermissionError | PermissionDeniedError):
+        return True
+    # Other statuses than 401, 403 and 404 have no class: only the text tells them.
+    return isinstance(error, UnauthenticatedError) or bool(
+        _CLIENT_ERROR.search(str(error))
+    )
 
 
 def _shared(error: Exception, doing: str) -> SharedFailure:

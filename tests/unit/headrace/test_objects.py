@@ -3,8 +3,12 @@
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from obstore.store import ObjectStore, from_url
 
 from headrace.errors import ConfigurationError, DocumentFailure, SharedFailure
 from headrace.messages import ObjectReference
@@ -142,6 +146,81 @@ async def test_a_store_that_refuses_is_a_shared_failure(tmp_path: Path) -> None:
     with pytest.raises(SharedFailure) as failure:
         await objects.put("texts/t/a", b"x")
     assert failure.value.reason == "object_store_unavailable"
+
+
+def without_tls(url: str, **options: Any) -> ObjectStore:
+    """``from_url``, for a server of the test's own."""
+    if "client_options" in options:
+        options["client_options"] |= {"allow_http": True}
+    return from_url(url, **options)
+
+
+async def read_from_s3(
+    monkeypatch: pytest.MonkeyPatch, *, status: int, url: str, uri: str
+) -> Exception:
+    """Read from an S3 that gives this answer only; what came of it."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with TestServer(app) as server:
+        for name, value in {
+            "AWS_ENDPOINT": str(server.make_url("")).rstrip("/"),
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "id",
+            "AWS_SECRET_ACCESS_KEY": "key",
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr("headrace.objects.from_url", without_tls)
+        objects = Objects(url, roots=["s3://bucket/public"])
+        with pytest.raises((DocumentFailure, SharedFailure)) as raised:
+            await read(objects, ObjectReference(uri))
+    return raised.value
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 405])
+async def test_an_external_object_that_is_refused_is_its_documents_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int
+) -> None:
+    failure = await read_from_s3(
+        monkeypatch,
+        status=status,
+        url=f"file://{tmp_path}",
+        uri="s3://bucket/public/x",
+    )
+
+    assert isinstance(failure, DocumentFailure)
+    assert (failure.code, failure.retryable) == ("object_forbidden", True)
+    assert "s3://bucket/public/x" in failure.message
+    assert failure.advice
+
+
+@pytest.mark.parametrize("status", [408, 429, 501])
+async def test_an_external_store_that_cannot_answer_now_is_a_shared_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int
+) -> None:
+    failure = await read_from_s3(
+        monkeypatch,
+        status=status,
+        url=f"file://{tmp_path}",
+        uri="s3://bucket/public/x",
+    )
+
+    assert isinstance(failure, SharedFailure)
+    assert failure.reason == "object_store_unavailable"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+async def test_our_own_store_that_refuses_a_read_is_a_shared_failure(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    failure = await read_from_s3(
+        monkeypatch, status=status, url="s3://own", uri="texts/t/a"
+    )
+
+    assert isinstance(failure, SharedFailure)
 
 
 @pytest.mark.parametrize("url", ["", "/var/lib", "ftp://host/x", "http://host/x"])
