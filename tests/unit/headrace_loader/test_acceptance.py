@@ -187,6 +187,39 @@ async def test_many_documents_cost_few_calls() -> None:
     assert [d.accepted for d in decisions] == [states[key].accepted for key in keys]
 
 
+@pytest.mark.parametrize("culprit", [0, 6, 19])
+async def test_a_refused_write_fails_its_own_event_only(culprit: int) -> None:
+    keys = [DocumentKey("t", "c", f"d{n}") for n in range(20)]
+
+    class Refusing(FakeStore):
+        """Takes what comes before the culprit, then refuses the call."""
+
+        async def apply(self, collection: str, operations: Sequence[Operation]) -> None:
+            for operation in operations:
+                assert isinstance(operation, WriteAccepted)
+                if operation.key == keys[culprit]:
+                    raise DocumentFailure("store_refused", "not this one")
+                await super().apply(collection, [operation])
+
+    store = Refusing()
+    batching = Batching(max_items=20, max_wait_s=60)
+    acceptance = Acceptance(store, spec=SPEC, batching=batching)
+    await acceptance.ensure("c")
+
+    results = await asyncio.gather(
+        *(acceptance.accept(candidate(n, key=key)) for n, key in enumerate(keys)),
+        return_exceptions=True,
+    )
+
+    failure = results.pop(culprit)
+    assert isinstance(failure, DocumentFailure)
+    assert failure.code == "store_refused"
+    others = [result for result in results if isinstance(result, Decision)]
+    assert len(others) == 19
+    assert {decision.verdict for decision in others} == {Verdict.NEW}
+    assert set(await store.read_states("c", keys)) == set(keys) - {keys[culprit]}
+
+
 async def test_a_collection_that_fails_leaves_the_others_alone() -> None:
     class Half(FakeStore):
         async def apply(self, collection: str, operations: Sequence[Operation]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from headrace.batching import Batcher
-from headrace.errors import DocumentFailure
+from headrace.errors import DocumentFailure, SharedFailure
 from headrace.identity import DocumentKey
 from headrace.state import Accepted, Candidate, Decision, StateRecord, Verdict, decide
 from headrace.store import CollectionMismatch, CollectionSpec, Store, WriteAccepted
@@ -23,6 +23,7 @@ _TRIES = 8
 _WRITTEN = {Verdict.NEW, Verdict.UNCHANGED, Verdict.SUPERSEDED}
 
 T = TypeVar("T")
+_One = Callable[[str, list[tuple[str, T]]], Awaitable[list["_Result"]]]
 
 _Read = tuple[str, DocumentKey]
 _Write = tuple[str, WriteAccepted]
@@ -148,17 +149,14 @@ def _nothing(_: object) -> int:
     return 0
 
 
-async def _by_collection(
-    items: Sequence[tuple[str, T]],
-    one: Callable[[str, list[tuple[str, T]]], Awaitable[list[_Result]]],
-) -> list[_Result]:
+async def _by_collection(items: Sequence[tuple[str, T]], one: _One[T]) -> list[_Result]:
     """Call ``one`` for each collection; a failure is the result of its own items."""
     groups: dict[str, list[int]] = {}
     for index, (collection, _) in enumerate(items):
         groups.setdefault(collection, []).append(index)
     outcomes = await asyncio.gather(
         *(
-            one(collection, [items[index] for index in indexes])
+            _halving(one, collection, [items[index] for index in indexes])
             for collection, indexes in groups.items()
         ),
         return_exceptions=True,
@@ -173,6 +171,27 @@ async def _by_collection(
             else:
                 results[index] = outcome[position]
     return results
+
+
+async def _halving(
+    one: _One[T], collection: str, group: list[tuple[str, T]]
+) -> list[_Result]:
+    """Halve a group that is refused until the culprit is alone.
+
+    What of it was written already is not written twice: its condition fails.
+    """
+    try:
+        return await one(collection, group)
+    except SharedFailure:
+        raise
+    except Exception as error:  # noqa: BLE001  the item's own, once it is alone
+        if len(group) == 1:
+            return [error]
+    middle = len(group) // 2
+    return [
+        *await _halving(one, collection, group[:middle]),
+        *await _halving(one, collection, group[middle:]),
+    ]
 
 
 def _record(result: _Result) -> StateRecord | None:
