@@ -219,6 +219,8 @@ class StageProcess(Generic[S]):
     async def _work(self, stack: AsyncExitStack) -> None:
         settings, topology = self._settings, self._settings.topology
         inputs = topology.inputs(self._stage)
+        # Before any waiting: a bad setting is told at once, broker or not.
+        objects = Objects.from_settings(settings)
         await wait_for_topics(
             settings,
             {
@@ -243,7 +245,7 @@ class StageProcess(Generic[S]):
             producer=producer,
             status=StatusTopic(producer, topology=topology, metrics=self._metrics),
             dead_letters=DeadLetterTopics(
-                producer, topology=topology, keep=Objects.from_settings(settings).put
+                producer, topology=topology, keep=objects.put
             ),
             metrics=self._metrics,
             clock=self._clock,

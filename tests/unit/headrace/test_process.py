@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +20,7 @@ from pydantic import SecretStr
 from headrace import logs
 from headrace.errors import ConfigurationError
 from headrace.kafka import client_options
-from headrace.lifecycle import load_settings
+from headrace.lifecycle import EXIT_CONFIGURATION, load_settings
 from headrace.loop_delay import MeasuringSelector, new_event_loop
 from headrace.messages import Stage
 from headrace.metrics import LagMetrics, Metrics
@@ -140,6 +143,31 @@ def test_a_secret_is_not_shown_when_it_is_wrong(
     with pytest.raises(ConfigurationError) as raised:
         load_settings(StageSettings)
     assert "canary" not in str(raised.value)
+
+
+def test_a_bad_object_store_ends_the_process_though_no_broker_answers() -> None:
+    program = (
+        "from headrace.lifecycle import main\n"
+        "from headrace.messages import Stage\n"
+        "from headrace.settings import StageSettings\n"
+        "main(Stage.LOADER, StageSettings, lambda context: None)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={
+            **os.environ,
+            "HEADRACE_OBJECT_STORE_URL": "ftp://host/x",
+            "HEADRACE_PROBE_HOST": "127.0.0.1",
+            "HEADRACE_PROBE_PORT": "0",
+            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == EXIT_CONFIGURATION
+    assert "HEADRACE_OBJECT_STORE_URL" in ended.stderr
 
 
 def test_kafka_options() -> None:
