@@ -91,7 +91,7 @@ async def replay_letters(
 ) -> int:
     """Replay and print what became of it; the exit code."""
     _refuse_vague(wanted, everything=everything)
-    needs = Needs(broker=True, stages=True)
+    needs = Needs(broker=True, stages=True, store=True)
     async with opened(data_dir, needs, output) as pipeline:
         letters = await _letters(wanted, pipeline.settings)
         replays = await replay(letters, pipeline.settings, timeout_s=timeout_s)

@@ -22,6 +22,7 @@ from headrace_cli.kafka_client import reader, send_events
 from headrace_cli.opening import Pipeline
 from headrace_cli.outcomes import Failure, Outcomes
 from headrace_cli.readiness import obstacles
+from headrace_cli.replaying import resolve_deleted
 from headrace_cli.sources import Collected, Source, collect
 
 
@@ -140,6 +141,7 @@ async def ingest(
                 stalled=explain,
                 timeout_s=ingestion.timeout_s,
             )
+            await resolve_deleted(ingested.outcomes.final.values(), settings)
     ingested.seconds = time.monotonic() - began
     return ingested
 

@@ -15,7 +15,7 @@ import getpass
 import json
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
@@ -24,8 +24,10 @@ from headrace.headers import ARRIVAL
 from headrace.identity import Arrival, DocumentKey
 from headrace.messages import DeadLetter, State, StatusEvent
 from headrace.objects import Objects
+from headrace.qdrant import QdrantStore
 from headrace.settings import Settings
 from headrace.work import REPLAYS
+from headrace_cli.deletions import Deleted, deleted_by, deleted_in
 from headrace_cli.following import status_of
 from headrace_cli.group_offsets import committed_offsets
 from headrace_cli.kafka_client import Sender, TopicReader, reader, sender
@@ -157,9 +159,12 @@ async def _passed(replays: Replays) -> set[int]:
 
 
 async def _judge(replays: Replays, out: Sender) -> None:
-    """Resolve the letters of replays that ended well."""
+    """Resolve the letters of replays that ended well, and of deleted documents."""
     passed = await _passed(replays)
+    keys = {each.letter.letter.key for each in replays.replays}
+    deleted = await _deleted(replays.settings, [key for key in keys if key])
     now = {each.record_key: each for each in await open_letters(replays.settings)}
+    ended = await _resolve_ended(now.values(), deleted, out, replays.settings)
     again = {
         (
             each.letter.origin_topic,
@@ -173,7 +178,9 @@ async def _judge(replays: Replays, out: Sender) -> None:
         present = now.get(each.letter.record_key)
         rewritten = present is not None and present.offset != each.letter.offset
         elsewhere = (letter.origin_topic, each.partition, each.offset) in again
-        if rewritten or elsewhere:
+        if each.letter.record_key in ended:
+            each.outcome = "resolved"
+        elif rewritten or elsewhere:
             each.outcome = "failed_again"
             if elsewhere and not rewritten:
                 # What cannot be read is known by its place alone, so its second
@@ -207,6 +214,42 @@ def _same_work(
         (letter.revision and revision == letter.revision)
         or (arrival is not None and arrival == letter.arrival)
     )
+
+
+async def _deleted(
+    settings: Settings, keys: Iterable[DocumentKey]
+) -> Mapping[DocumentKey, Deleted]:
+    store = QdrantStore.from_settings(settings)
+    try:
+        return await deleted_in(store, keys)
+    finally:
+        await store.close()
+
+
+async def resolve_deleted(events: Iterable[StatusEvent], settings: Settings) -> None:
+    """Resolve the letters of documents that these final states say we deleted."""
+    deleted = deleted_by(events)
+    if not deleted:
+        return
+    letters = await open_letters(settings)
+    async with sender(settings) as out:
+        await _resolve_ended(letters, deleted, out, settings)
+
+
+async def _resolve_ended(
+    letters: Iterable[OpenLetter],
+    deleted: Mapping[DocumentKey, Deleted],
+    out: Sender,
+    settings: Settings,
+) -> set[bytes]:
+    """Resolve letters that a deletion has ended; their keys."""
+    ended = set()
+    for each in letters:
+        key = each.letter.key
+        if key and key in deleted and deleted[key].ends(each.letter):
+            await resolve(each, out, settings, action="delete")
+            ended.add(each.record_key)
+    return ended
 
 
 async def resolve(

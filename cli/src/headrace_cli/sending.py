@@ -18,6 +18,7 @@ from headrace_cli.opening import Needs, opened
 from headrace_cli.outcomes import Outcomes
 from headrace_cli.output import Output
 from headrace_cli.progress import shown_progress
+from headrace_cli.replaying import resolve_deleted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,7 @@ async def delete_once(
                 ingested.finished = await follow(
                     status, ingested.outcomes, timeout_s=deletion.timeout_s
                 )
+                await resolve_deleted(ingested.outcomes.final.values(), settings)
     return _report(ingested, wait=wait, output=output)
 
 

@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
+from unittest.mock import AsyncMock, Mock
 
 import pytest
-from headrace_cli import replaying
+from headrace_cli import replaying, sending
+from headrace_cli.failures import EXIT_OK
 from headrace_cli.letters import OpenLetter
-from headrace_cli.replaying import Replay, Replays
+from headrace_cli.opening import Pipeline
+from headrace_cli.outcomes import Outcomes
+from headrace_cli.output import Output
+from headrace_cli.replaying import Replay, Replays, resolve_deleted
 
 from headrace.identity import Arrival, DocumentKey
-from headrace.messages import DeadLetter, Stage, State, StatusError, StatusEvent
+from headrace.messages import (
+    DeadLetter,
+    Metadata,
+    Stage,
+    State,
+    StatusError,
+    StatusEvent,
+)
+from headrace.qdrant import QdrantStore
 from headrace.settings import Settings
+from headrace.state import Accepted
+from headrace.store import CollectionSpec, WriteAccepted
 from tests.support.fake_producer import FakeProducer
+from tests.support.fake_store import FakeStore
 
 KEY = DocumentKey("default", "mill", "grain.pdf")
 ARRIVAL = Arrival(1_000, "t", 0, 7)
+DELETE_ARRIVAL = Arrival(2_000, "t", 0, 9)
+LATER_ARRIVAL = Arrival(3_000, "t", 0, 11)
 
 
 def open_letter(id_: str, **fields: object) -> OpenLetter:
@@ -49,9 +70,25 @@ class Broker:
         self.letters: list[OpenLetter] = []
         monkeypatch.setattr(replaying, "open_letters", self._open_letters)
         monkeypatch.setattr(replaying, "_passed", self._passed)
+        monkeypatch.setattr(replaying, "sender", self._sender)
+        self.store = FakeStore()
+        monkeypatch.setattr(QdrantStore, "from_settings", lambda _: self.store)
 
     async def _open_letters(self, _settings: Settings) -> list[OpenLetter]:
         return self.letters
+
+    @asynccontextmanager
+    async def _sender(self, _settings: Settings) -> AsyncIterator[FakeProducer]:
+        yield self.producer
+
+    async def delete(self, *, version: int | None = None) -> None:
+        """The state record after a delete was accepted."""
+        await self.store.ensure_collection("mill", CollectionSpec("m", "1", 1))
+        floor = DELETE_ARRIVAL if version is None else None
+        accepted = Accepted(DELETE_ARRIVAL, version, b"", 2_000, floor=floor)
+        await self.store.apply(
+            "mill", [WriteAccepted(KEY, accepted, expected=None, deletes=True)]
+        )
 
     async def _passed(self, replays: Replays) -> set[int]:
         return set(range(len(replays.replays)))
@@ -121,3 +158,105 @@ async def test_a_failure_without_a_letter_of_its_own_keeps_the_old_one(
 
     assert outcome == "failed_again"
     assert broker.resolved == []
+
+
+LETTERS = [
+    open_letter("lower", stage=Stage.CHUNKER, revision=1_000),
+    open_letter("unaccepted"),
+    open_letter("of-the-delete", revision=2_000, arrival=DELETE_ARRIVAL),
+    open_letter("delete-not-accepted", arrival=DELETE_ARRIVAL),
+    open_letter("higher", revision=3_000, arrival=LATER_ARRIVAL),
+    open_letter("after-it", arrival=LATER_ARRIVAL),
+    open_letter("other", key=DocumentKey("default", "mill", "flour.pdf")),
+    open_letter("unreadable", key=None, arrival=None),
+]
+
+
+async def test_a_delete_of_ours_resolves_the_letters_it_ended(broker: Broker) -> None:
+    broker.letters = LETTERS
+    end = StatusEvent(KEY, 2_000, DELETE_ARRIVAL, Stage.INDEXER, State.DELETED)
+
+    await resolve_deleted([end], broker.settings)
+
+    assert broker.resolved == ["lower", "unaccepted"]
+
+
+async def test_what_is_not_deleted_resolves_nothing(broker: Broker) -> None:
+    broker.letters = LETTERS
+    end = StatusEvent(KEY, 2_000, DELETE_ARRIVAL, Stage.INDEXER, State.INDEXED)
+
+    await resolve_deleted([end], broker.settings)
+
+    assert broker.resolved == []
+
+
+async def test_a_replay_that_failed_again_is_over_once_its_document_is_deleted(
+    broker: Broker,
+) -> None:
+    await broker.delete()
+    old = LETTERS[0]
+    broker.letters = [replace(old, offset=30), *LETTERS[1:]]
+
+    outcome = await broker.judge(old, final(State.FAILED, Stage.CHUNKER))
+
+    assert outcome == "resolved"
+    assert broker.resolved == ["lower", "unaccepted"]
+
+
+async def test_a_versioned_delete_leaves_what_may_have_a_higher_version(
+    broker: Broker,
+) -> None:
+    await broker.delete(version=5)
+    old = LETTERS[0]
+    broker.letters = [replace(old, offset=30), *LETTERS[1:]]
+
+    outcome = await broker.judge(old, final(State.FAILED, Stage.CHUNKER))
+
+    assert outcome == "resolved"
+    assert broker.resolved == ["lower"]
+
+
+async def test_a_collection_that_was_never_made_has_deleted_nothing(
+    broker: Broker,
+) -> None:
+    old = LETTERS[1]
+    broker.letters = [replace(old, offset=30)]
+
+    outcome = await broker.judge(old, final(State.FAILED, Stage.LOADER))
+
+    assert outcome == "failed_again"
+    assert broker.resolved == []
+
+
+async def test_delete_that_waits_resolves_what_it_ended(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broker.letters = LETTERS
+    status = Mock(seek_to_end=AsyncMock())
+
+    async def follow(_status: object, outcomes: Outcomes, **_: object) -> bool:
+        outcomes.accept(
+            replace(
+                final(State.DELETED, Stage.INDEXER),
+                revision=2_000,
+                arrival=DELETE_ARRIVAL,
+                metadata=Metadata(import_job=outcomes.job),
+            )
+        )
+        return outcomes.done
+
+    pipeline = Pipeline(settings=broker.settings)
+    monkeypatch.setattr(sending, "opened", lambda *_: nullcontext(pipeline))
+    monkeypatch.setattr(sending, "reader", lambda *_: nullcontext(status))
+    monkeypatch.setattr(sending, "send_events", AsyncMock())
+    monkeypatch.setattr(sending, "follow", follow)
+    deletion = sending.Deletion(
+        documents=[KEY.document_id], collection=KEY.collection, tenant=KEY.tenant
+    )
+
+    code = await sending.delete_once(
+        deletion, data_dir=tmp_path, wait=True, output=Output(as_json=True)
+    )
+
+    assert code == EXIT_OK
+    assert broker.resolved == ["lower", "unaccepted"]
