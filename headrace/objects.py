@@ -64,18 +64,22 @@ class Objects:
     external store that refuses a read raises ``DocumentFailure`` instead.
     """
 
-    def __init__(self, url: str, *, roots: Sequence[str] = ()) -> None:
+    def __init__(
+        self, url: str, *, roots: Sequence[str] = (), allow_http: bool = False
+    ) -> None:
         """Open the store at ``url``; a local directory is made where it is missing.
 
         Args:
             url: ``file://``, ``s3://``, ``gs://`` or ``az://``, with a prefix or not.
             roots: allowed external prefixes (``s3://bucket/prefix``).
+            allow_http: whether an endpoint without TLS may be used.
 
         Raises:
             ConfigurationError: the URL or a root is not one of these.
         """
+        self._allow_http = allow_http
         try:
-            self._own = _connect(url)
+            self._own = _connect(url, allow_http=allow_http)
         except (BaseError, ValueError, OSError) as error:
             raise ConfigurationError(
                 f"HEADRACE_OBJECT_STORE_URL: cannot use {url!r} as an object store; "
@@ -87,7 +91,11 @@ class Objects:
     @classmethod
     def from_settings(cls, settings: Settings) -> Objects:
         """Open the store that the settings name."""
-        return cls(settings.object_store_url, roots=settings.object_roots)
+        return cls(
+            settings.object_store_url,
+            roots=settings.object_roots,
+            allow_http=settings.object_store_allow_http,
+        )
 
     async def put(
         self, key: str, data: bytes | AsyncIterator[bytes]
@@ -236,11 +244,12 @@ class Objects:
             )
         store = self._external.get(bucket)
         if store is None:
-            store = self._external[bucket] = _connect(bucket)
+            store = _connect(bucket, allow_http=self._allow_http)
+            self._external[bucket] = store
         return store, key
 
 
-def _connect(url: str) -> ObjectStore:
+def _connect(url: str, *, allow_http: bool) -> ObjectStore:
     """Open a store: connect 30 s, read 60 s, three tries."""
     if url.startswith("file://"):
         return from_url(url, mkdir=True)
@@ -249,6 +258,7 @@ def _connect(url: str) -> ObjectStore:
     return from_url(
         url,
         client_options={
+            "allow_http": allow_http,
             "connect_timeout": timedelta(seconds=30),
             "read_timeout": timedelta(seconds=60),
             # Of one request with its body; the default of 30 s ends large downloads.

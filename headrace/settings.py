@@ -77,6 +77,10 @@ class Settings(BaseSettings):
         description="Where large texts and letters go: file://, s3://, gs:// or az://.",
     )
 
+    object_store_allow_http: bool = Field(
+        False,
+        description="Whether an object store may be reached without TLS (MinIO).",
+    )
     object_roots: list[str] = Field(
         default_factory=list,
         description="JSON list of s3://, gs:// or az:// prefixes that events may name.",
