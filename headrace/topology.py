@@ -60,10 +60,6 @@ class Topology:
         infix = ".bulk" if lane is Lane.BULK else ""
         return f"{self.prefix}.{noun}{infix}.v1"
 
-    def lane_of(self, topic: str) -> Lane:
-        """The lane a data topic belongs to."""
-        return Lane.BULK if topic.endswith(".bulk.v1") else Lane.INTERACTIVE
-
     def inputs(self, stage: Stage) -> dict[Lane, str]:
         """The topics a stage reads."""
         return {lane: self.topic(INPUT[stage], lane) for lane in Lane}
