@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -42,7 +43,13 @@ _START_RETRY_S = 1.0
 
 def partition_of(key: bytes, count: int) -> int:
     """The partition Java's default partitioner takes for a key."""
-    return int(murmur2(key) & 0x7FFFFFFF) % count
+    return _java_hash(key) % count
+
+
+@lru_cache(maxsize=4096)
+def _java_hash(key: bytes) -> int:
+    """Kept for a while: a document's output and its status go by the same key."""
+    return int(murmur2(key) & 0x7FFFFFFF)
 
 
 class KafkaProducer:
@@ -94,14 +101,6 @@ class KafkaProducer:
             return f"the broker has not confirmed a record for {self.stalled_s:.0f} s"
         return None
 
-    async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has.
-
-        Raises:
-            SharedFailure: ``topic_missing`` or ``broker_unavailable``.
-        """
-        return await self._line(topic).partitions(topic)
-
     async def send(
         self,
         topic: str,
@@ -109,17 +108,24 @@ class KafkaProducer:
         key: bytes | None,
         value: bytes | None,
         partition: int | None = None,
+        spread_by: bytes | None = None,
         headers: Headers = (),
     ) -> OutputPosition:
         """See ``handler.Producer``.
 
-        Cancelling does not call back what is queued: the record may be sent.
+        Without a partition, ``spread_by`` is hashed, or else the key. Cancelling does
+        not call back what is queued: the record may be sent.
         """
         mark = object()
         self._pending[mark] = self._clock.monotonic()
         try:
             sent = await self._line(topic).send(
-                topic, key=key, value=value, partition=partition, headers=headers
+                topic,
+                key=key,
+                value=value,
+                partition=partition,
+                spread_by=key if spread_by is None else spread_by,
+                headers=headers,
             )
         finally:
             del self._pending[mark]
@@ -167,15 +173,6 @@ class _Line:
                 async with asyncio.timeout(timeout_s):
                     await producer.stop()
 
-    async def partitions(self, topic: str) -> int:
-        producer = await self._ready()
-        try:
-            return len(await producer.partitions_for(topic))
-        except UnknownTopicOrPartitionError as error:
-            raise _missing(topic) from error
-        except KafkaError as error:
-            raise _unavailable(error) from error
-
     async def send(
         self,
         topic: str,
@@ -183,15 +180,20 @@ class _Line:
         key: bytes | None,
         value: bytes | None,
         partition: int | None,
+        spread_by: bytes | None,
         headers: Headers,
     ) -> OutputPosition:
         producer = await self._ready()
-        if partition is not None and partition >= await self.partitions(topic):
-            raise SharedFailure(
-                "partition_missing",
-                f"{topic} has no partition {partition}; run `headrace topics check`",
-            )
         try:
+            count = len(await producer.partitions_for(topic))
+            if partition is None and spread_by is not None:
+                partition = partition_of(spread_by, count)
+            elif partition is not None and partition >= count:
+                raise SharedFailure(
+                    "partition_missing",
+                    f"{topic} has no partition {partition}; "
+                    "run `headrace topics check`",
+                )
             delivered = await producer.send(
                 topic, value=value, key=key, partition=partition, headers=list(headers)
             )

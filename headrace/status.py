@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from headrace.handler import Headers
 from headrace.headers import CONTENT_TYPE, content_type
 from headrace.messages import Heartbeat, StatusEvent
 from headrace.metrics import Metrics
-from headrace.producer import KafkaProducer, partition_of
+from headrace.producer import KafkaProducer
 from headrace.topology import Topology
 from headrace.wire import encode_heartbeat, encode_status
 
@@ -27,38 +26,24 @@ class StatusTopic:
 
     async def report(self, event: StatusEvent) -> None:
         """See ``handler.StatusReporter``."""
-        topic = self._topology.status
-        await self._send(
-            topic,
-            document=event.key.record_key,
+        await self._producer.send(
+            self._topology.status,
             key=status_key(event),
             value=encode_status(event),
+            spread_by=event.key.record_key,
             headers=[(CONTENT_TYPE, content_type("StatusEvent"))],
         )
         self._metrics.documents(event.state).inc()
 
     async def beat(self, heartbeat: Heartbeat) -> None:
         """Say that a document is being worked on. Raises as ``Producer.send``."""
-        key = heartbeat.key.record_key
-        await self._send(
+        await self._producer.send(
             self._topology.heartbeats,
-            document=key,
-            key=key,
+            key=heartbeat.key.record_key,
             value=encode_heartbeat(heartbeat),
             headers=[(CONTENT_TYPE, content_type("Heartbeat"))],
         )
 
-    async def _send(
-        self, topic: str, *, document: bytes, key: bytes, value: bytes, headers: Headers
-    ) -> None:
-        count = await self._producer.partitions(topic)
-        await self._producer.send(
-            topic,
-            key=key,
-            value=value,
-            partition=partition_of(document, count),
-            headers=headers,
-        )
 
 
 def status_key(event: StatusEvent) -> bytes:
