@@ -9,16 +9,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
+import struct
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from aiohttp import web
 from headrace_embedder.providers.hash_provider import hash_vector
 
-Items = list[dict[str, Any]]
+from tests.support.wrong_answers import Items
+
+Change = Callable[[Items], None]
 Fault = Callable[["Asked", web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -30,7 +35,10 @@ class Asked:
     encoding: str
     dimensions: int | None
     key: str
+    at: float = field(default_factory=time.monotonic)
     answered: bool = False
+    embedded: bool = False
+    """Vectors were made for it, right or wrong: what a provider bills."""
     gone: bool = False
     """The client left before the answer."""
 
@@ -106,13 +114,39 @@ def half_body() -> Fault:
 
 
 def reset() -> Fault:
-    """The connection ends without an answer."""
+    """The connection is reset (RST) instead of an answer."""
 
     async def answer(asked: Asked, request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
+        no_farewell = struct.pack("ii", 1, 0)
+        request.transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, no_farewell
+        )
         request.transport.abort()
         await asyncio.Event().wait()
         raise AssertionError
+
+    return answer
+
+
+def truncated() -> Fault:
+    """A whole HTTP answer whose JSON ends in the middle of a vector."""
+
+    async def answer(asked: Asked, request: web.Request) -> web.StreamResponse:
+        whole = request.app[SERVER].embeddings(asked)
+        return web.Response(
+            body=whole[: len(whole) * 2 // 3], content_type="application/json"
+        )
+
+    return answer
+
+
+def changed(change: Change) -> Fault:
+    """The right answer, changed before it is written."""
+
+    async def answer(asked: Asked, request: web.Request) -> web.StreamResponse:
+        content = request.app[SERVER].embeddings(asked, change=change)
+        return web.Response(body=content, content_type="application/json")
 
     return answer
 
@@ -142,7 +176,7 @@ class FakeOpenAI:
     most_running: int = 0
     _faults: deque[Fault] = field(default_factory=deque)
     _always: Fault | None = None
-    _change: Callable[[Items], None] | None = None
+    _change: Change | None = None
     _runner: web.AppRunner | None = None
     _port: int = 0
 
@@ -163,12 +197,13 @@ class FakeOpenAI:
         """Every request gets this; ``None`` ends it."""
         self._always = fault
 
-    def change(self, change: Callable[[Items], None] | None) -> None:
+    def change(self, change: Change | None) -> None:
         """Let every right answer be changed before it is sent."""
         self._change = change
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=64 * 1024**2)
+        app[SERVER] = self
         app.router.add_post("/v1/embeddings", self._handle)
         # Without this a handler would outlive its client, and nobody would see it.
         self._runner = web.AppRunner(
@@ -209,6 +244,14 @@ class FakeOpenAI:
         fault = self._fault_for(asked)
         if fault is not None:
             return await fault(asked, request)
+        return web.Response(
+            body=self.embeddings(asked, change=self._change),
+            content_type="application/json",
+        )
+
+    def embeddings(self, asked: Asked, *, change: Change | None = None) -> bytes:
+        """The body of the right answer, but for what ``change`` does to its items."""
+        asked.embedded = True
         dimensions = asked.dimensions or self.dimensions
 
         def vector(text: str) -> list[float]:
@@ -219,16 +262,14 @@ class FakeOpenAI:
             {"object": "embedding", "index": index, "embedding": vector(text)}
             for index, text in enumerate(asked.texts)
         ]
-        if self._change is not None:
-            self._change(items)
+        if change is not None:
+            change(items)
         for item in items:
             item["embedding"] = self._written(item["embedding"], asked.encoding)
         usage = {"prompt_tokens": 1, "total_tokens": 1}
         answer = {"object": "list", "data": items, "model": "m", "usage": usage}
         # json writes NaN as NaN, as several servers do.
-        return web.Response(
-            body=json.dumps(answer).encode(), content_type="application/json"
-        )
+        return json.dumps(answer).encode()
 
     def _fault_for(self, asked: Asked) -> Fault | None:
         if self._faults:
@@ -254,3 +295,6 @@ class FakeOpenAI:
         if self.base64 == "short":
             packed = packed[: len(packed) // 4]
         return base64.b64encode(packed).decode()
+
+
+SERVER = web.AppKey("server", FakeOpenAI)

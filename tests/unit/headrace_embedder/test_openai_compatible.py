@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -15,7 +14,8 @@ from headrace_embedder.providers.openai_compatible import OpenAICompatibleProvid
 from headrace.errors import SharedFailure
 from tests.support import fake_openai
 from tests.support.eventually import eventually
-from tests.support.fake_openai import FakeOpenAI, Items
+from tests.support.fake_openai import FakeOpenAI
+from tests.support.wrong_answers import WRONG, Items, shuffled
 
 TEXTS = [f"text {number}" for number in range(5)]
 RIGHT = [hash_vector(text, 8) for text in TEXTS]
@@ -105,54 +105,13 @@ async def test_a_provider_that_refuses_a_plain_text_is_misconfigured(
 async def test_shuffled_answers_are_put_in_order(
     server: FakeOpenAI, provider: OpenAICompatibleProvider
 ) -> None:
-    server.change(list.reverse)
+    server.change(shuffled)
 
     assert await provider.embed(TEXTS, deadline=5) == RIGHT
 
 
-def drop_one(items: Items) -> None:
-    if len(items) > 1:
-        del items[2]
-
-
-def repeat_one(items: Items) -> None:
-    items[-1]["index"] = 0
-
-
-def out_of_range(items: Items) -> None:
-    items[-1]["index"] = 99
-
-
-def wrong_dimension(items: Items) -> None:
-    items[-1]["embedding"] += [0.5]
-
-
-def not_a_number(items: Items) -> None:
-    items[-1]["embedding"][0] = math.nan
-
-
-def infinite(items: Items) -> None:
-    items[-1]["embedding"][0] = math.inf
-
-
-def zero(items: Items) -> None:
-    items[-1]["embedding"] = [0.0] * len(items[-1]["embedding"])
-
-
 @pytest.mark.parametrize("base64", ["right", "ignored"])
-@pytest.mark.parametrize(
-    "change",
-    [
-        drop_one,
-        list.clear,
-        repeat_one,
-        out_of_range,
-        wrong_dimension,
-        not_a_number,
-        infinite,
-        zero,
-    ],
-)
+@pytest.mark.parametrize("change", WRONG)
 async def test_a_senseless_answer_is_never_taken(
     server: FakeOpenAI,
     provider: OpenAICompatibleProvider,
@@ -175,6 +134,7 @@ async def test_a_senseless_answer_is_never_taken(
         fake_openai.body(b'{"data": [{"index": 0, "embedding": "AAA'),
         fake_openai.body(b"{}"),
         fake_openai.body(b""),
+        fake_openai.truncated(),
         fake_openai.half_body(),
         fake_openai.reset(),
         fake_openai.status(500),
