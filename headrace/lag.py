@@ -32,6 +32,7 @@ class GroupOffsets:
         self._options = client_options(settings)
         self._admin: AIOKafkaAdminClient | None = None
         self._consumer: AIOKafkaConsumer | None = None
+        self._coordinators: dict[str, int] = {}
 
     async def start(self) -> None:
         """Connect.
@@ -83,20 +84,34 @@ class GroupOffsets:
             for topic in topics
             for number in range(await self.partitions(topic))
         ]
-        # The end is read last: it may only be ahead of what was committed.
+        # The end is read after it: it may only be ahead of what was committed.
+        committed = await self._committed(admin, group, partitions)
+        end = await consumer.end_offsets(partitions)
+        # What retention took away is not lag; only where there is some can it matter.
+        behind = [p for p in partitions if end[p] > committed[p]]
+        begin = await consumer.beginning_offsets(behind) if behind else {}
+        offsets: dict[TopicPartition, tuple[int, int]] = {}
+        for partition in partitions:
+            at = max(committed[partition], begin.get(partition, 0))
+            offsets[partition] = (at, end[partition])
+        return offsets
+
+    async def _committed(
+        self, admin: Any, group: str, partitions: list[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """Committed offsets, 0 where nothing was."""
+        # Asked once, not at every reading; after any failure it may be another.
+        coordinator = self._coordinators.pop(group, None)
+        if coordinator is None:
+            coordinator = await admin.find_coordinator(group)
         committed = await admin.list_consumer_group_offsets(
-            group, partitions=partitions
+            group, group_coordinator_id=coordinator, partitions=partitions
         )
         if any(partition not in committed for partition in partitions):
             # The client keeps the error of the whole answer to itself.
             raise GroupLoadInProgressError(f"the offsets of {group} are not known yet")
-        begin = await consumer.beginning_offsets(partitions)
-        end = await consumer.end_offsets(partitions)
-        offsets: dict[TopicPartition, tuple[int, int]] = {}
-        for partition in partitions:
-            at = max(committed[partition].offset, 0)
-            offsets[partition] = (max(at, begin[partition]), end[partition])
-        return offsets
+        self._coordinators[group] = coordinator
+        return {p: max(committed[p].offset, 0) for p in partitions}
 
 
 async def _started(client: Any, stop: Any) -> None:

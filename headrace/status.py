@@ -45,7 +45,6 @@ class StatusTopic:
         )
 
 
-
 def status_key(event: StatusEvent) -> bytes:
     """Document, revision or (where there is none) arrival, and stage."""
     which = str(event.revision) if event.revision else str(event.arrival)
