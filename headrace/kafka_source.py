@@ -45,6 +45,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         self._topics = sorted(topics)
         self._ids: dict[str, str] = {}
         self._listener: Listener | None = None
+        self._told = asyncio.Event()
+        self._rebalances = 0
         self._consumer = AIOKafkaConsumer(
             **client_options(settings),
             group_id=group,
@@ -87,6 +89,13 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             _log.warning("reading failed, trying again", reason=repr(error))
             await asyncio.sleep(_RETRY_S)
             return ()
+        if not self._told.is_set():
+            # aiokafka hands out records of the new assignment while the listener is
+            # still being told of it, who would not know whose they are.
+            rebalance = self._rebalances
+            await self._told.wait()
+            if rebalance != self._rebalances:
+                return ()  # revoked again: they come again
         # From here on nothing is awaited: see consumer._read.
         return [
             Record(
@@ -134,6 +143,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, _revoked: Iterable[TopicPartition]) -> None:
         """Called by aiokafka before each rejoin: everything goes."""
+        self._told.clear()
+        self._rebalances += 1
         assert self._listener is not None  # noqa: S101  set by start
         await self._listener.revoked(lost=self._lost)
 
@@ -150,6 +161,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             for topic in self._topics
         }
         await self._listener.assigned(partitions, counts=counts)
+        self._told.set()
 
     @property
     def _lost(self) -> bool:
