@@ -141,6 +141,19 @@ def truncated() -> Fault:
     return answer
 
 
+def compressed() -> Fault:
+    """The right answer, as small as the client says it may be."""
+
+    async def answer(asked: Asked, request: web.Request) -> web.StreamResponse:
+        response = web.Response(
+            body=request.app[SERVER].embeddings(asked), content_type="application/json"
+        )
+        response.enable_compression()
+        return response
+
+    return answer
+
+
 def changed(change: Change) -> Fault:
     """The right answer, changed before it is written."""
 

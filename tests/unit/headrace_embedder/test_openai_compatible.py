@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from headrace_embedder.providers import Rejected, Unclear
+from headrace_embedder.providers import Rejected, Unclear, http_transport
 from headrace_embedder.providers.hash_provider import hash_vector
 from headrace_embedder.providers.openai_compatible import OpenAICompatibleProvider
 
@@ -242,3 +242,36 @@ async def test_an_answer_of_several_parts_comes_whole_and_in_order(
     assert await provider.embed(texts, deadline=20) == [
         hash_vector(text, 8) for text in texts
     ]
+
+
+async def test_an_answer_may_come_compressed(
+    server: FakeOpenAI, provider: OpenAICompatibleProvider
+) -> None:
+    server.always(fake_openai.compressed())
+
+    assert await provider.embed(TEXTS, deadline=5) == RIGHT
+
+
+async def test_silence_within_the_deadline_is_a_timeout_too(
+    server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_transport, "SILENCE_S", 0.1)
+    provider = made(server)
+    server.always(fake_openai.hang())
+
+    with pytest.raises(Unclear) as failure:
+        await provider.embed(TEXTS, deadline=60)
+    assert failure.value.reason == "provider_timeout"
+    await provider.close()
+
+
+async def test_a_proxy_that_the_environment_names_is_used(
+    server: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", server.base_url.removesuffix("/v1"))
+    provider = OpenAICompatibleProvider(
+        base_url="http://elsewhere.invalid/v1", api_key="x", model="m", dimensions=8
+    )
+
+    assert await provider.embed(TEXTS, deadline=5) == RIGHT
+    await provider.close()

@@ -21,12 +21,10 @@ from openai import AsyncOpenAI, OpenAIError
 from headrace.errors import SharedFailure
 from headrace_embedder.providers import answers, openai_errors
 from headrace_embedder.providers.answers import Encoding, Expected
+from headrace_embedder.providers.http_transport import http_client
 from headrace_embedder.providers.port import Rejected, Unclear
 
 PROBE_TEXT = "A headrace brings water to a mill wheel."
-
-TIMEOUT = httpx2.Timeout(connect=10, read=60, write=30, pool=10)
-LIMITS = httpx2.Limits(max_connections=20, max_keepalive_connections=10)
 
 
 class OpenAICompatibleProvider:
@@ -51,7 +49,7 @@ class OpenAICompatibleProvider:
             # Servers of one's own often want none, but the SDK insists on one.
             api_key=api_key or "none",
             max_retries=0,
-            http_client=httpx2.AsyncClient(timeout=TIMEOUT, limits=LIMITS),
+            http_client=http_client(),
         )
         self._encoding: Encoding | None = None
         self._send_dimensions = False
