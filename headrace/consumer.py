@@ -21,7 +21,7 @@ import structlog
 from headrace.assignment import Assignment, Item, OwnedPartition, apart
 from headrace.clock import Clock
 from headrace.handler import Handler, Record
-from headrace.headers import CHUNKS, TOKENS
+from headrace.headers import CHUNKS, TOKENS, count_of
 from headrace.messages import Lane
 from headrace.metrics import Metrics
 from headrace.parking import Parking
@@ -292,9 +292,9 @@ class ConsumingLoop:
         self._metrics.received_bytes.inc(size)
         for name, value in record.headers:
             if name == CHUNKS:
-                self._metrics.received_chunks.inc(_number(value))
+                self._metrics.received_chunks.inc(count_of(value))
             elif name == TOKENS:
-                self._metrics.received_tokens.inc(_number(value))
+                self._metrics.received_tokens.inc(count_of(value))
 
     def _adopt_item(
         self, item: Item, assignment: Assignment, owner: OwnedPartition
@@ -429,13 +429,3 @@ class ConsumingLoop:
             else:
                 for place, offset in offsets.items():
                     assignment.partitions[place].committed = offset
-
-
-def _number(value: bytes | None) -> int:
-    """A count in a header; 0 for what is none: anybody may write to ``documents``.
-
-    Kafka has null values, and a number of any length would end the process here, again
-    at every start.
-    """
-    plausible = value is not None and len(value) < 10 and value.isdigit()
-    return int(value) if value and plausible else 0

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 from headrace.handler import Headers, Producer, Record
-from headrace.headers import CONTENT_TYPE, TRACEPARENT, arrival_of, content_type
+from headrace.headers import (
+    CONTENT_TYPE,
+    RECORD_ID,
+    TRACEPARENT,
+    arrival_of,
+    content_type,
+)
 from headrace.identity import NAMESPACE, Arrival, DocumentKey, InvalidKeyError
 from headrace.messages import (
     DeadLetter,
@@ -32,6 +38,8 @@ from headrace.wire.letters import MAX_ORIGINAL_BYTES
 KeepObject = Callable[[str, bytes], Awaitable[ObjectReference]]
 """``Objects.put``: keeps bytes below a key."""
 
+LETTER = "headrace-letter"
+"""Header of a replayed record: key of the letter that it was replayed from."""
 KEPT = "headrace-kept"
 """Header in a letter without its record's key and headers: the object with both."""
 
@@ -94,29 +102,45 @@ def _envelope_bytes(letter: DeadLetter) -> int:
 def letter_key(letter: DeadLetter) -> str:
     """The same for the same failure, however often it is met.
 
-    Not for the place of the record: an upstream redelivery has another one.
+    Not for the place of the record, where anything else names it: an upstream
+    redelivery has another one.
     """
-    if letter.key is None:
-        name = "#".join(
-            (
-                letter.stage,
-                letter.origin_topic,
-                str(letter.origin_partition),
-                str(letter.origin_offset),
-            )
+    which: object = letter.revision or letter.arrival
+    if letter.stage is not Stage.LOADER and not letter.revision:
+        if replayed := _replayed_from(letter):
+            return replayed
+        which = _record_name(letter)
+    name = "#".join(
+        (
+            letter.stage,
+            str(letter.key),
+            str(which),
+            letter.fingerprint,
+            f"{letter.first_chunk}-{letter.end_chunk}",
         )
-    else:
-        which = letter.revision or letter.arrival or letter.origin_offset
-        name = "#".join(
-            (
-                letter.stage,
-                str(letter.key),
-                str(which),
-                letter.fingerprint,
-                f"{letter.first_chunk}-{letter.end_chunk}",
-            )
-        )
+    )
     return str(uuid5(NAMESPACE, name))
+
+
+def _replayed_from(letter: DeadLetter) -> str:
+    """The letter that an unreadable record behind the loader was replayed from."""
+    value = dict(letter.original_headers).get(LETTER) or b""
+    try:
+        return str(UUID(value.decode("ascii")))
+    except ValueError:
+        return ""
+
+
+def _record_name(letter: DeadLetter) -> str:
+    """What tells an unreadable record behind the loader from others of its document.
+
+    All have the document's arrival; our stages number them.
+    """
+    if value := dict(letter.original_headers).get(RECORD_ID):
+        return value.hex()
+    # The time too: a topic that was made again begins at the same offsets.
+    place = (letter.origin_partition, letter.origin_offset, letter.origin_timestamp_ms)
+    return "/".join((letter.origin_topic, *map(str, place)))
 
 
 def letter_headers(letter: DeadLetter) -> Headers:
@@ -157,7 +181,7 @@ def subject_of(stage: Stage, record: Record) -> Subject:
     try:
         return _READERS[stage](record)
     except Exception:  # noqa: BLE001  the letter says what failed
-        return _by_record_key(record)
+        return _by_record_key(stage, record)
 
 
 def letter_of(  # noqa: D417  the rest names itself
@@ -198,11 +222,13 @@ def letter_of(  # noqa: D417  the rest names itself
     )
 
 
-def _by_record_key(record: Record) -> Subject:
+def _by_record_key(stage: Stage, record: Record) -> Subject:
     try:
         key = DocumentKey.from_record_key(record.key or b"")
     except InvalidKeyError:
-        return Subject()
+        # An event has an arrival, whatever it says.
+        arrival = arrival_of(record) if stage is Stage.LOADER else None
+        return Subject(arrival=arrival)
     return Subject(key=key, arrival=arrival_of(record))
 
 

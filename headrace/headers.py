@@ -20,6 +20,7 @@ ARRIVAL = "headrace-arrival"
 CHUNKS = "headrace-chunks"
 TOKENS = "headrace-tokens"
 CONTENT_TYPE = "content-type"
+RECORD_ID = "ce_id"
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
 
@@ -61,6 +62,15 @@ def arrival_of(record: Record) -> Arrival:
     if carried is None or carried.append_time_ms > own.append_time_ms + CLOCK_SKEW_MS:
         return own
     return carried
+
+
+def count_of(value: bytes | None) -> int:
+    """A count in a header; 0 for what is none: anybody may write to ``documents``.
+
+    Kafka has null values, and reading a number of any length may fail.
+    """
+    plausible = value is not None and len(value) < 10 and value.isdigit()
+    return int(value) if value and plausible else 0
 
 
 def traceparent_of(record: Record) -> bytes:
@@ -106,7 +116,7 @@ def output_headers(
         ("ce_type", f"io.headrace.v1.{message or 'Message'}".encode()),
         ("ce_source", b"/headrace"),
         ("ce_subject", subject),
-        ("ce_id", b"%s/%d/%d" % (subject, document.revision, slice_number)),
+        (RECORD_ID, b"%s/%d/%d" % (subject, document.revision, slice_number)),
     ]
     if (state := record.header(TRACESTATE)) is not None:
         headers.append((TRACESTATE, state))
@@ -123,7 +133,7 @@ def event_headers(event: DocumentEvent) -> Headers:
         ("ce_type", (DELETE_TYPE if delete else UPSERT_TYPE).encode()),
         ("ce_source", b"/headrace"),
         ("ce_subject", event.key.document_id.encode()),
-        ("ce_id", os.urandom(16).hex().encode()),
+        (RECORD_ID, os.urandom(16).hex().encode()),
     ]
 
 

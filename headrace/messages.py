@@ -283,8 +283,8 @@ class Heartbeat:
 class DeadLetter:
     """Work that could not be done, with all that is needed to do it again.
 
-    ``key`` and ``arrival`` are ``None`` where the record could not be read. Both chunk
-    bounds are 0 for a record that is not a slice.
+    ``key`` is ``None`` where neither the record nor its key could be read, ``arrival``
+    too behind the loader. Both chunk bounds are 0 for a record that is not a slice.
     """
 
     stage: Stage

@@ -12,6 +12,7 @@ import structlog
 from headrace.assignment import Item
 from headrace.errors import DocumentFailure, SharedFailure
 from headrace.handler import Delivery, Handler, Record
+from headrace.headers import count_of
 from headrace.messages import StatusError
 from headrace.metrics import Metrics
 from headrace.retries import Action, Backoff, classify
@@ -77,7 +78,7 @@ class Worker:
                         item.record,
                         item.lane,
                         attempt=item.failures + 1,
-                        replays=_replays(item.record),
+                        replays=count_of(item.record.header(REPLAYS)),
                     )
                 )
             except asyncio.CancelledError as error:
@@ -159,8 +160,3 @@ def _where(record: Record) -> dict[str, object]:
         "partition": record.partition,
         "offset": record.offset,
     }
-
-
-def _replays(record: Record) -> int:
-    value = record.header(REPLAYS)
-    return int(value) if value is not None and value.isdigit() else 0

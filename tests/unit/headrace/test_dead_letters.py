@@ -7,6 +7,7 @@ import pytest
 from headrace.assignment import Assignment, Item, OwnedPartition
 from headrace.dead_letters import (
     _READERS,
+    LETTER,
     DeadLetterTopics,
     Subject,
     letter_key,
@@ -105,6 +106,53 @@ def test_what_cannot_be_read_is_known_by_its_key_and_arrival() -> None:
     assert (made.key, made.revision) == (KEY, 0)
     assert made.arrival == Arrival(1000, "id", 2, 40)
     assert made.original_value == b"\xff\xff"
+
+
+def test_unreadable_slices_of_one_document_have_letters_of_their_own() -> None:
+    arrival = ("headrace-arrival", str(DOCUMENT.arrival).encode())
+    unnamed = [record(b"\xff", headers=(arrival,), offset=at) for at in (40, 41)]
+    named = [
+        record(b"\xff", headers=(arrival, ("ce_id", b"a/7/%d" % number)))
+        for number in (0, 1)
+    ]
+    keys = {letter_key(letter(each)) for each in (*unnamed, *named)}
+    assert len(keys) == 4
+
+
+def test_an_unreadable_slice_that_its_stage_sends_again_is_one_letter() -> None:
+    headers = (("ce_id", b"a/7/1"),)
+    again = record(b"\xff", headers=headers, offset=99)
+    assert letter_key(letter(record(b"\xff", headers=headers))) == letter_key(
+        letter(again)
+    )
+
+
+def test_an_unreadable_record_that_was_replayed_rewrites_its_letter() -> None:
+    first = letter_key(letter(record(b"\xff", key=None)))
+    again = record(b"\xff", key=None, offset=99, headers=((LETTER, first.encode()),))
+    assert letter_key(letter(again)) == first
+    forged = record(b"\xff", key=None, headers=((LETTER, b"no id of a letter"),))
+    assert letter_key(letter(forged)) == first
+
+
+def test_an_unreadable_event_that_was_replayed_rewrites_its_letter() -> None:
+    first = letter(record(b"\xff", key=None), Stage.LOADER)
+    assert first.arrival is not None
+    again = record(
+        b"\xff",
+        key=None,
+        offset=99,
+        headers=(("headrace-arrival", str(first.arrival).encode()),),
+    )
+    assert letter_key(letter(again, Stage.LOADER)) == letter_key(first)
+
+
+def test_a_topic_that_was_made_again_overwrites_no_letter() -> None:
+    for stage in Stage:
+        one = record(b"\xff", key=None)
+        other = replace(one, topic_id="new", timestamp_ms=9_000)
+        keys = {letter_key(letter(each, stage)) for each in (one, other)}
+        assert len(keys) == 2, stage
 
 
 @pytest.mark.parametrize("key", [None, b"", b"no key of ours"])
