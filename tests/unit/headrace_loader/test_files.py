@@ -2,9 +2,12 @@
 
 import os
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
-from headrace_loader.sources.files import FileSource
+from headrace_loader.sources.files import FileSource, _path_of
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.errors import DocumentFailure
 
@@ -58,7 +61,8 @@ async def test_what_may_be_read(root: Path, path: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["file:a", "file://host/etc/passwd", "file:", "file://"]
+    "url",
+    ["file:a", "file://host/etc/passwd", "file:", "file://", "file://[/etc/passwd"],
 )
 async def test_other_forms_are_refused(root: Path, url: str) -> None:
     assert await code(root, url) == "file_forbidden"
@@ -108,3 +112,75 @@ async def test_what_is_kept_is_judged_by_the_same_rules(root: Path) -> None:
         with pytest.raises(DocumentFailure) as raised:
             await files.fetch(f"file://{root}/{name}", root / "target", keep=1000)
         assert raised.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a%20b%25.txt", b"inside"),
+        ("sub/../sub/link.txt", b"inside"),
+        ("empty", b""),
+        ("just", b"x" * 65_536),
+        ("over", None),
+        ("missing", "file_not_found"),
+        ("out.txt", "file_forbidden"),
+        ("outdir/secret", "file_forbidden"),
+        ("../secret", "file_forbidden"),
+        ("%2e%2e/secret", "file_forbidden"),
+        ("pipe", "file_forbidden"),
+        ("sub", "file_forbidden"),
+    ],
+)
+async def test_small_files_are_read_by_the_same_rules(
+    root: Path, path: str, expected: bytes | str | None
+) -> None:
+    (root / "empty").touch()
+    (root / "just").write_bytes(b"x" * 65_536)
+    (root / "over").write_bytes(b"x" * 65_537)
+    files = FileSource([root], max_bytes=1_000_000)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    try:
+        found = await files.small(f"file://{root}/{path}")
+    except DocumentFailure as failure:
+        assert failure.code == expected  # noqa: PT017
+    else:
+        assert (None if found is None else found.data) == expected
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+async def test_a_small_file_over_the_limit_is_left_to_fetch(root: Path) -> None:
+    files = FileSource([root], max_bytes=5)
+
+    assert await files.small(f"file://{root}/a%20b%25.txt") is None
+
+
+SEGMENTS = st.lists(
+    st.sampled_from(
+        ["a", "b%20c", "%2e%2e", "..", ".", "", "%00", "%2F", "ä", "?q", "#f", "%", "~"]
+    ),
+    max_size=6,
+)
+
+
+@given(
+    st.sampled_from(
+        ["file:", "file:/", "file://", "file:///", "FILE:///", "file://localhost/"]
+    ),
+    SEGMENTS.map("/".join),
+)
+def test_the_short_way_to_a_path_is_the_long_way(start: str, rest: str) -> None:
+    url = start + rest
+
+    def long_way() -> str:
+        parts = urlsplit(url, allow_fragments=False)
+        path = unquote(parts.path + (f"?{parts.query}" if parts.query else ""))
+        if parts.netloc not in {"", "localhost"} or "\0" in path or path[:1] != "/":
+            return "forbidden"
+        return os.path.normpath(path)
+
+    try:
+        found = _path_of(url)
+    except DocumentFailure:
+        found = "forbidden"
+    assert found == long_way()

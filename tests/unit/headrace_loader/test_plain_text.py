@@ -1,10 +1,11 @@
 """The short way for plain texts gives what the long way gives."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from headrace_loader.content import INLINE_TEXT_BYTES, Content, Spool
+from headrace_loader.content import INLINE_TEXT_BYTES, Content, Spool, small_content
 from headrace_loader.extractors.dispatch import identify, read
 from headrace_loader.extractors.source import Source
 from headrace_loader.pieces import Piece, text_parts
@@ -121,6 +122,24 @@ async def test_a_small_text_stays_in_memory_and_a_large_one_does_not(
             assert TextPartReader().feed(data) == parts
             content.close()
     assert not (tmp_path / "spool").exists()
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(max_size=30)), NAMES)
+async def test_small_parts_give_the_content_that_a_spool_gives(
+    texts: list[str], name: str
+) -> None:
+    pieces = [
+        Piece(text, page=page, heading_path=(text[:3] or "h",), section=name)
+        for page, text in enumerate(texts)
+    ]
+    parts = list(text_parts(pieces))
+    metadata = Metadata(name=name, attributes={"a": name})
+
+    content = small_content(tuple(parts), parser="p", metadata=metadata)
+
+    spooled_content = await spooled(parts, Path("nowhere"), metadata=metadata)
+    assert replace(content, digest=spooled_content.digest) == spooled_content
 
 
 async def test_a_text_of_many_segments_does_not_stay_in_memory(tmp_path: Path) -> None:

@@ -48,6 +48,25 @@ class Content:
             self.path.unlink(missing_ok=True)
 
 
+def small_content(
+    parts: tuple[TextPart, ...], *, parser: str, metadata: Metadata
+) -> Content:
+    """What a ``Spool`` makes of parts that are small enough to stay in memory."""
+    text = "".join([part.text for part in parts])
+    structure = b"".join([_structure(part) for part in parts])
+    return Content(
+        parser=parser,
+        metadata=metadata,
+        length=len(text),
+        content_hash=_content_hash(
+            hashlib.sha256(text.encode()).digest(),
+            hashlib.sha256(structure).digest(),
+            metadata,
+        ),
+        parts=parts,
+    )
+
+
 class Spool:
     """Takes a text part by part: in memory while it is small, then in a file."""
 
@@ -79,15 +98,14 @@ class Spool:
     def finish(self, *, parser: str, metadata: Metadata) -> Content:
         """The whole; the spool is closed."""
         self.close()
-        content_hash = hashlib.sha256(
-            self._text.digest() + self._structure.digest() + _metadata_digest(metadata)
-        ).digest()
         spooled = self._file is not None
         return Content(
             parser=parser,
             metadata=metadata,
             length=self._length,
-            content_hash=content_hash,
+            content_hash=_content_hash(
+                self._text.digest(), self._structure.digest(), metadata
+            ),
             parts=None if spooled else tuple(self._held),
             path=self._path if spooled else None,
             digest=self._encoded.digest(),
@@ -142,8 +160,9 @@ def _structure(part: TextPart) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _metadata_digest(metadata: Metadata) -> bytes:
-    text = json.dumps(
+def _content_hash(text: bytes, structure: bytes, metadata: Metadata) -> bytes:
+    """From the digests of text and structure."""
+    stored = json.dumps(
         [
             metadata.name,
             metadata.media_type,
@@ -152,4 +171,5 @@ def _metadata_digest(metadata: Metadata) -> bytes:
             sorted(metadata.attributes.items()),
         ]
     )
-    return hashlib.sha256(text.encode()).digest()
+    about = hashlib.sha256(stored.encode()).digest()
+    return hashlib.sha256(text + structure + about).digest()

@@ -13,10 +13,10 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from headrace.errors import SharedFailure
 from headrace.messages import DocumentEvent, Metadata, ObjectReference
 from headrace.objects import EXTERNAL_SCHEMES, Objects
-from headrace_loader.content import Content, Spool
+from headrace_loader.content import Content, Spool, small_content
 from headrace_loader.kinds import names_kind
 from headrace_loader.pieces import clip
-from headrace_loader.plain_text import MAX_BYTES, PlainText, plain_text
+from headrace_loader.plain_text import MAX_BYTES, plain_text
 from headrace_loader.sandbox.frames import Request
 from headrace_loader.sandbox.pool import ParserPool
 from headrace_loader.sources.fetched import Fetched, too_large
@@ -36,6 +36,8 @@ _DISK = {
 }
 """Errors of the work directory: every document would meet them."""
 _SECRET_NAMES = ("sig", "token", "key", "secret", "password", "credential", "auth")
+_SMALL_TEXT_BYTES = 64 * 1024
+"""Up to here a text is taken in one go."""
 _MAX_NAME = 1024
 _MAX_URI = 2048
 
@@ -80,10 +82,11 @@ class Loading:
                 ``work_dir_unavailable``.
         """
         try:
-            content = await self._load_plain(event)
+            small = await self._small(event)
+            content = None if small is None else await self._plain(event, small)
             if content is None:
                 async with self._slots:
-                    content = await self._load(event, cautious=cautious)
+                    content = await self._load(event, small, cautious=cautious)
         except OSError as error:
             if error.errno in _DISK:
                 raise SharedFailure(
@@ -99,36 +102,29 @@ class Loading:
         await self._sources.urls.close()
         self._workspace.close()
 
-    async def _load_plain(self, event: DocumentEvent) -> Content | None:
-        """An event that brings a plain text itself: no file, no child, no waiting."""
-        if event.inline is None or len(event.inline) > MAX_BYTES:
-            return None
-        name, media_type = _hints(event, None)
-        text = plain_text(event.inline, name=name, media_type=media_type)
-        if text is None:
-            return None
-        spool = Spool(self._workspace.file())
-        try:
-            return await self._spool_plain(text, spool, event, None)
-        except BaseException:
-            spool.discard()
-            raise
+    async def _small(self, event: DocumentEvent) -> Fetched | None:
+        """What the event brings itself, or a small file: no slot, no copy."""
+        if event.inline is not None:
+            return Fetched(size=len(event.inline), data=event.inline)
+        if event.uri is not None and _scheme(event.uri) == "file":
+            return await self._sources.files.small(event.uri)
+        return None
 
-    async def _load(self, event: DocumentEvent, *, cautious: bool) -> Content:
+    async def _load(
+        self, event: DocumentEvent, small: Fetched | None, *, cautious: bool
+    ) -> Content:
+        """By way of the work directory, and of a parser where it is no plain text."""
         path = self._workspace.file()
         spool = Spool(self._workspace.file())
         try:
-            fetched = await self._fetch(event, path)
-            name, media_type = _hints(event, fetched)
-            data = fetched.data
-            if data is None and fetched.size <= MAX_BYTES and event.inline is None:
-                data = await in_thread(path.read_bytes)
-            if data is not None:
-                text = plain_text(data, name=name, media_type=media_type)
-                if text is not None:
-                    return await self._spool_plain(text, spool, event, fetched)
+            fetched = small or await self._fetch(event, path)
+            if small is None:
+                content = await self._plain(event, await _in_memory(fetched, path))
+                if content is not None:
+                    return content
             if fetched.data is not None:
-                await in_thread(path.write_bytes, fetched.data)
+                await self._put(fetched.data, path)
+            name, media_type = _hints(event, fetched)
             request = Request(name=name, media_type=media_type, cautious=cautious)
             outcome = await self._parsers.parse(path, request, spool.add)
             return spool.finish(
@@ -141,32 +137,42 @@ class Loading:
         finally:
             path.unlink(missing_ok=True)
 
-    async def _spool_plain(
-        self,
-        text: PlainText,
-        spool: Spool,
-        event: DocumentEvent,
-        fetched: Fetched | None,
-    ) -> Content:
-        for number, part in enumerate(text.parts):
-            if number:
-                # Each part is work; let others have the loop between two.
-                await asyncio.sleep(0)
-            await spool.add(part)
+    async def _put(self, data: bytes, path: Path) -> None:
+        if len(data) > self._max_bytes:
+            raise too_large(self._max_bytes)
+        await in_thread(path.write_bytes, data)
+
+    async def _plain(self, event: DocumentEvent, fetched: Fetched) -> Content | None:
+        """The text of what needs no parser, if it is in memory."""
+        data = fetched.data
+        if data is None or len(data) > MAX_BYTES:
+            return None
+        name, media_type = _hints(event, fetched)
+        text = plain_text(data, name=name, media_type=media_type)
+        if text is None:
+            return None
         metadata = _metadata(event, fetched, media_type=text.media_type)
-        return spool.finish(parser=text.parser, metadata=metadata)
+        if len(data) <= _SMALL_TEXT_BYTES:
+            parts = tuple(text.parts)
+            return small_content(parts, parser=text.parser, metadata=metadata)
+        spool = Spool(self._workspace.file())
+        try:
+            for number, part in enumerate(text.parts):
+                if number:
+                    # Each part is work; let others have the loop between two.
+                    await asyncio.sleep(0)
+                await spool.add(part)
+            return spool.finish(parser=text.parser, metadata=metadata)
+        except BaseException:
+            spool.discard()
+            raise
 
     async def _fetch(self, event: DocumentEvent, path: Path) -> Fetched:
-        """Into ``path`` or, where it is a small file, into memory."""
-        if event.inline is not None:
-            if len(event.inline) > self._max_bytes:
-                raise too_large(self._max_bytes)
-            await in_thread(path.write_bytes, event.inline)
-            return Fetched(path=path, size=len(event.inline))
+        """Into ``path`` or, where it is a file of no great size, into memory."""
         if event.object is not None:
             return await self._fetch_object(event, event.object, path)
         uri = event.uri or ""
-        scheme = uri.partition(":")[0].lower()
+        scheme = _scheme(uri)
         if scheme in {"http", "https"}:
             return await self._sources.urls.fetch(uri, path)
         if scheme == "file":
@@ -192,28 +198,37 @@ class Loading:
                     await in_thread(file.write, block)
         external = reference.uri.partition("://")[0] in EXTERNAL_SCHEMES
         name = reference.uri.rpartition("/")[2] if external else ""
-        return Fetched(path=path, size=size, name=name)
+        return Fetched(size=size, name=name)
 
 
-def _hints(event: DocumentEvent, fetched: Fetched | None) -> tuple[str, str]:
+async def _in_memory(fetched: Fetched, path: Path) -> Fetched:
+    """With its bytes, where they may be a text that is taken as it is."""
+    if fetched.data is not None or fetched.size > MAX_BYTES:
+        return fetched
+    return replace(fetched, data=await in_thread(path.read_bytes))
+
+
+def _scheme(uri: str) -> str:
+    return uri.partition(":")[0].lower()
+
+
+def _hints(event: DocumentEvent, fetched: Fetched) -> tuple[str, str]:
     """The first name whose extension says something, and the declared media type."""
     names = [
         event.metadata.name,
-        fetched.name if fetched else "",
+        fetched.name,
         event.key.document_id,
     ]
     name = next(filter(names_kind, names), names[0])
-    declared = event.metadata.media_type or (fetched.media_type if fetched else "")
+    declared = event.metadata.media_type or fetched.media_type
     return name, declared
 
 
-def _metadata(
-    event: DocumentEvent, fetched: Fetched | None, *, media_type: str
-) -> Metadata:
+def _metadata(event: DocumentEvent, fetched: Fetched, *, media_type: str) -> Metadata:
     """The event's own, with what the source knows where it says nothing."""
     given = event.metadata
     name, uri = given.name, given.source_uri
-    if not name and fetched is not None:
+    if not name:
         name = clip(fetched.name, _MAX_NAME)
     if not uri and event.object is not None:
         uri = event.object.uri if "://" in event.object.uri else ""

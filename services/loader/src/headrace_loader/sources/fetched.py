@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from headrace.errors import DocumentFailure
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A document's bytes in a file, and what its source says of them.
+    """What a source gave, and what it says of it.
 
     Attributes:
-        data: the bytes themselves where they are few; then the file is not written.
+        data: the bytes themselves where they are few; else they are in the file that
+            the caller named.
     """
 
-    path: Path
     size: int
     name: str = ""
     media_type: str = ""

@@ -130,7 +130,6 @@ class UrlSource:
                         raise too_large(self._max_bytes)
                     await in_thread(file.write, block)
         return Fetched(
-            path=path,
             size=size,
             name=_name(response),
             media_type=response.headers.get("content-type", "")[:255],
