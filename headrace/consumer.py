@@ -12,7 +12,14 @@ repeat into the same end state); nothing else is kept that a restart would miss.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import suppress
 from typing import Any
 
@@ -101,6 +108,14 @@ class ConsumingLoop:
         if self._fatal is not None:
             return "failed"
         return self._problem or None
+
+    def in_work(self) -> Iterator[Item]:
+        """Records that are worked on, or were and wait for their next try."""
+        assignment = self._assignment
+        yield from assignment.running
+        yield from assignment.timers
+        for owner in assignment.partitions.values():
+            yield from (item for item in owner.behind if item.started)
 
     # -- life -------------------------------------------------------------------
 

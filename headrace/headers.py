@@ -73,6 +73,15 @@ def count_of(value: bytes | None) -> int:
     return int(value) if value and plausible else 0
 
 
+def revision_of(record: Record) -> int:
+    """The revision that a record of ours belongs to, told without reading its value.
+
+    0 where its headers do not tell: it was not made by ``output_headers``.
+    """
+    _, _, tail = (record.header("ce_id") or b"").rpartition(b"/")[0].rpartition(b"/")
+    return int(tail) if len(tail) < 19 and tail.isdigit() else 0
+
+
 def traceparent_of(record: Record) -> bytes:
     """The record's W3C trace context if it has a valid one, else a new one."""
     value = record.header(TRACEPARENT)

@@ -28,6 +28,7 @@ from headrace.consumer import ConsumingLoop
 from headrace.dead_letters import DeadLetterTopics
 from headrace.errors import ConfigurationError, SharedFailure
 from headrace.handler import DeadLetters, Handler, Producer, StatusReporter
+from headrace.heartbeats import Heartbeats
 from headrace.kafka_source import KafkaSource
 from headrace.lag import LagReader
 from headrace.last_resort import LastResort
@@ -241,12 +242,13 @@ class StageProcess(Generic[S]):
         lag = LagReader(settings, stage=self._stage)
         stack.push_async_callback(lag.stop)
         lag.start()
+        status = StatusTopic(producer, topology=topology, metrics=self._metrics)
         context = StageContext(
             stage=self._stage,
             settings=settings,
             topology=topology,
             producer=producer,
-            status=StatusTopic(producer, topology=topology, metrics=self._metrics),
+            status=status,
             dead_letters=DeadLetterTopics(
                 producer, topology=topology, keep=objects.put
             ),
@@ -260,6 +262,15 @@ class StageProcess(Generic[S]):
             settings, group=topology.group(self._stage), topics=inputs.values()
         )
         self._loop = self._consuming(context, handler, source, lag)
+        heartbeats = Heartbeats(
+            in_work=self._loop.in_work,
+            beat=status.beat,
+            stage=self._stage,
+            worker=self._worker,
+            clock=self._clock,
+        )
+        stack.push_async_callback(heartbeats.stop)
+        heartbeats.start()
         self._problems = [
             lambda: source.problem,
             lambda: producer.problem,
