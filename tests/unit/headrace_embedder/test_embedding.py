@@ -1,95 +1,27 @@
-"""Sharing, batching, bisecting, pausing and cancelling, in virtual time."""
+"""Sharing, batching, bisecting and cancelling, in virtual time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import pytest
-from headrace_embedder.breaker import Breaker
-from headrace_embedder.calls import KNOWN_GOOD_TEXT, CallLimits, Calls
-from headrace_embedder.embedding import Embedding, Outcome, Text
+from headrace_embedder.embedding import Embedding, Outcome
 from headrace_embedder.providers import Unclear
-from headrace_embedder.providers.hash_provider import hash_vector
 
 from headrace.errors import SharedFailure
-from headrace.messages import Hole, Stage
-from headrace.metrics import Metrics
-from headrace.retries import Backoff
-from tests.support.fake_embedding import FakeCache, FakeProvider
-from tests.support.virtual_time import VirtualClock, run_virtual
-
-
-@dataclass
-class World:
-    provider: FakeProvider = field(default_factory=FakeProvider)
-    cache: FakeCache = field(default_factory=FakeCache)
-    clock: VirtualClock = field(default_factory=VirtualClock)
-    metrics: Metrics = field(default_factory=lambda: Metrics(Stage.EMBEDDER))
-    limits: dict[str, Any] = field(default_factory=dict)
-
-    def embedding(self) -> Embedding:
-        limits = {
-            "calls": 2,
-            "requests_per_minute": 0,
-            "tokens_per_minute": 0,
-            "deadline_s": 60.0,
-            "batch_tokens": 10**6,
-            "batch_min": 10,
-            "batch_max": 200,
-        }
-        calls = Calls(
-            self.provider,
-            limits=CallLimits(**(limits | self.limits)),
-            breaker=Breaker(),
-            clock=self.clock,
-            metrics=self.metrics,
-            backoff=Backoff(2.0),
-            random=lambda: 0.5,
-        )
-        return Embedding(
-            calls=calls,
-            cache=self.cache,
-            provider=self.provider,
-            clock=self.clock,
-            metrics=self.metrics,
-            batch_wait_s=0.02,
-            batch_deadline_s=120,
-        )
-
-    def run(self, story: Callable[[Embedding], Coroutine[Any, Any, Any]]) -> Any:
-        async def whole() -> Any:
-            embedding = self.embedding()
-            try:
-                return await story(embedding)
-            finally:
-                await embedding.close()
-                assert self.provider.running == 0
-                assert (self.provider.closed, self.cache.closed) == (True, True)
-
-        return run_virtual(whole())
-
-
-def text(name: str) -> Text:
-    return Text(name, tokens=10, key=name.encode())
-
-
-def right(name: str) -> bytes:
-    return hash_vector(name, 8)
-
-
-def names(count: int, *, of: str = "") -> list[str]:
-    return [f"{of}<{number}>" for number in range(count)]
-
-
-async def embed(embedding: Embedding, *wanted: str) -> list[Outcome]:
-    return await embedding.embed([text(name) for name in wanted])
-
-
-def real_calls(provider: FakeProvider) -> list[list[str]]:
-    return [call for call in provider.calls if call != [KNOWN_GOOD_TEXT]]
+from headrace.messages import Hole
+from tests.support.embedding_world import (
+    CHECK,
+    World,
+    embed,
+    names,
+    real_calls,
+    right,
+)
+from tests.support.fake_embedding import FakeProvider
+from tests.support.virtual_time import run_virtual
 
 
 def test_vectors_come_in_the_order_of_the_texts() -> None:
@@ -188,18 +120,6 @@ def test_a_call_keeps_below_its_tokens() -> None:
     assert [len(call) for call in world.provider.calls] == [7, 7, 6]
 
 
-def test_the_rate_is_kept() -> None:
-    world = World(limits={"requests_per_minute": 6, "batch_max": 10})
-
-    async def story(embedding: Embedding) -> float:
-        began = world.clock.monotonic()
-        await embed(embedding, *names(50))
-        return world.clock.monotonic() - began
-
-    # One at once, then one every ten seconds.
-    assert world.run(story) == pytest.approx(40, abs=1)
-
-
 @pytest.mark.parametrize("bad", [0, 17, 63])
 def test_one_refused_text_is_found_and_its_siblings_are_embedded(bad: int) -> None:
     world = World()
@@ -242,7 +162,7 @@ def test_a_single_text_in_a_quiet_pipeline_is_judged_by_a_known_good_one() -> No
 
     assert isinstance(hole, Hole)
     assert world.provider.times("poison") == 5
-    assert world.provider.times(KNOWN_GOOD_TEXT) == 5
+    assert world.provider.times(CHECK) == 5
 
 
 def test_a_blip_is_tried_again_as_a_whole() -> None:
@@ -253,108 +173,6 @@ def test_a_blip_is_tried_again_as_a_whole() -> None:
 
     assert [right(name) for name in names(30)] == found
     assert [names(30)] * 2 == real_calls(world.provider)
-
-
-def test_an_outage_pauses_and_makes_no_hole() -> None:
-    world = World()
-    world.provider.down = Unclear("provider_failed", "status 503")
-
-    async def story(embedding: Embedding) -> float | None:
-        with pytest.raises(SharedFailure) as failure:
-            await embed(embedding, *names(30))
-        assert failure.value.reason == "provider_unavailable"
-        # One batch, and then only small checks until it opens.
-        assert [len(call) for call in world.provider.calls] == [30, 1, 1, 1, 1]
-        with pytest.raises(SharedFailure):
-            await embed(embedding, "while open")
-        assert len(world.provider.calls) == 5
-        world.provider.down = None
-        await asyncio.sleep(60)
-        assert [right("again")] == await embed(embedding, "again")
-        return failure.value.retry_after
-
-    assert world.run(story) == pytest.approx(60)
-    assert world.provider.calls[5:] == [[KNOWN_GOOD_TEXT], ["again"]]
-
-
-def test_half_open_sends_one_check_however_many_ask() -> None:
-    world = World()
-    world.provider.down = Unclear("provider_failed", "status 503")
-
-    async def story(embedding: Embedding) -> None:
-        with pytest.raises(SharedFailure):
-            await embed(embedding, *names(30))
-        await asyncio.sleep(60)
-        before = len(world.provider.calls)
-        results = await asyncio.gather(
-            *[embed(embedding, name) for name in names(10)], return_exceptions=True
-        )
-        assert all(isinstance(one, SharedFailure) for one in results)
-        assert len(world.provider.calls) == before + 1
-
-    world.run(story)
-
-
-@pytest.mark.parametrize("asked_for", [1.0, 45.0, 3600.0])
-def test_retry_after_is_honoured(asked_for: float) -> None:
-    world = World()
-    world.provider.script.append(
-        SharedFailure("provider_rate_limited", "429", retry_after=asked_for)
-    )
-
-    async def story(embedding: Embedding) -> None:
-        with pytest.raises(SharedFailure) as failure:
-            await embed(embedding, *names(3))
-        assert failure.value.retry_after == pytest.approx(asked_for)
-        await asyncio.sleep(asked_for - 0.5)
-        with pytest.raises(SharedFailure):
-            await embed(embedding, *names(3))
-        assert len(world.provider.calls) == 1
-        await asyncio.sleep(0.5)
-        assert len(await embed(embedding, *names(3))) == 3
-
-    world.run(story)
-
-
-@pytest.mark.parametrize("reason", ["provider_quota", "provider_auth"])
-def test_what_people_must_repair_blocks_and_is_said(reason: str) -> None:
-    world = World()
-    world.provider.script.append(SharedFailure(reason, "no", retry_after=60))
-
-    async def story(embedding: Embedding) -> None:
-        with pytest.raises(SharedFailure):
-            await embed(embedding, "a")
-        assert embedding.calls.blocked == reason
-        await asyncio.sleep(60)
-        await embed(embedding, "a")
-        assert embedding.calls.blocked is None
-
-    world.run(story)
-
-
-def test_a_provider_that_begins_to_refuse_everything_makes_no_hole() -> None:
-    world = World()
-    world.provider.refused = {""}
-
-    async def story(embedding: Embedding) -> None:
-        with pytest.raises(SharedFailure) as failure:
-            await embed(embedding, "a")
-        assert failure.value.reason == "provider_misconfigured"
-
-    world.run(story)
-
-
-def test_cached_texts_are_served_while_the_provider_is_down() -> None:
-    world = World()
-
-    async def story(embedding: Embedding) -> list[Outcome]:
-        await embed(embedding, "known")
-        world.provider.down = Unclear("provider_failed", "status 503")
-        with pytest.raises(SharedFailure):
-            await embed(embedding, "unknown")
-        return await embed(embedding, "known")
-
-    assert [right("known")] == world.run(story)
 
 
 def test_a_cancelled_record_leaves_its_call_to_be_adopted() -> None:

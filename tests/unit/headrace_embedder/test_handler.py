@@ -292,7 +292,7 @@ async def test_a_quota_makes_the_stage_not_ready(bench: Bench) -> None:
 
     with pytest.raises(SharedFailure):
         await bench.handler.handle(delivery(chunk_slice(chunk(0))))
-    assert bench.handler.ready() == "provider_quota"
+    assert str(bench.handler.ready()).startswith("provider_quota: ")
 
 
 async def test_the_same_record_twice_is_paid_for_once(bench: Bench) -> None:
@@ -301,7 +301,14 @@ async def test_the_same_record_twice_is_paid_for_once(bench: Bench) -> None:
     await bench.handler.handle(value)
 
     assert (
-        len([call for call in bench.provider.calls if call != [KNOWN_GOOD_TEXT]]) == 1
+        len(
+            [
+                call
+                for call in bench.provider.calls
+                if not call[0].startswith(KNOWN_GOOD_TEXT)
+            ]
+        )
+        == 1
     )
     assert bench.producer.sent[0].value == bench.producer.sent[1].value
 

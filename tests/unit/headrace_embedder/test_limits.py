@@ -1,16 +1,15 @@
-"""Rates, batch sizes and the breaker, as values over time."""
+"""Rates and batch sizes, as values over time."""
 
 from __future__ import annotations
 
-import pytest
-from headrace_embedder.breaker import Breaker, BreakerState
 from headrace_embedder.limits import BatchSize, Rate
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 waits = st.lists(st.floats(0, 30), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(per_minute=st.integers(1, 3000), pauses=waits, share=st.floats(0.01, 1))
 def test_no_minute_sees_more_requests_than_the_limit(
     per_minute: int, pauses: list[float], share: float
@@ -66,7 +65,7 @@ def test_batches_grow_by_half_while_three_quick_ones_are_full() -> None:
     size = BatchSize(minimum=10, maximum=200)
     sizes = []
     for _ in range(12):
-        size.took(1, texts=size.texts)
+        size.answered(1, texts=size.texts)
         sizes.append(size.texts)
 
     assert sizes == [64, 64, 96, 96, 96, 144, 144, 144, 200, 200, 200, 200]
@@ -75,7 +74,7 @@ def test_batches_grow_by_half_while_three_quick_ones_are_full() -> None:
 def test_batches_shrink_while_three_take_over_half_a_minute() -> None:
     size = BatchSize(minimum=10, maximum=200)
     for _ in range(3):
-        size.took(31, texts=64)
+        size.answered(31, texts=64)
 
     assert size.texts == 44
 
@@ -83,7 +82,7 @@ def test_batches_shrink_while_three_take_over_half_a_minute() -> None:
 def test_small_quick_batches_teach_nothing() -> None:
     size = BatchSize(minimum=10, maximum=200)
     for _ in range(30):
-        size.took(0.1, texts=3)
+        size.answered(0.1, texts=3)
 
     assert size.texts == 64
 
@@ -97,69 +96,40 @@ def test_the_size_stays_within_its_bounds(
 ) -> None:
     size = BatchSize(minimum=bounds[0], maximum=bounds[1])
     for seconds, texts in calls:
-        size.took(seconds, texts=texts)
+        size.answered(seconds, texts=texts)
         assert bounds[0] <= size.texts <= bounds[1]
 
 
-def opened(*, at: float = 100.0) -> Breaker:
-    breaker = Breaker()
+def test_a_quick_failure_is_no_quick_call() -> None:
+    size = BatchSize(minimum=10, maximum=200)
+    for _ in range(9):
+        size.failed(0.01)
+
+    assert size.texts == 64
+
+
+def test_calls_that_end_by_their_deadline_shrink_it() -> None:
+    size = BatchSize(minimum=10, maximum=200)
+    for _ in range(3):
+        size.failed(60)
+
+    assert size.texts == 44
+
+
+def test_a_size_that_no_limit_lets_by_is_made_smaller_until_it_fits() -> None:
+    size = BatchSize(minimum=10, maximum=200)
+    sizes = []
+    for _ in range(8):
+        size.limited()
+        sizes.append(size.texts)
+
+    assert sizes == [64, 44, 30, 21, 14, 10, 10, 10]
+
+
+def test_one_call_over_a_limit_now_and_then_says_nothing_of_the_size() -> None:
+    size = BatchSize(minimum=10, maximum=200)
     for _ in range(5):
-        breaker.failed(now=at, reason="provider_unavailable")
-    return breaker
+        size.limited()
+        size.answered(10, texts=64)
 
-
-def test_five_failures_in_a_row_open_it() -> None:
-    breaker = Breaker()
-    for _ in range(4):
-        breaker.failed(now=0, reason="x")
-    breaker.succeeded()
-    for _ in range(4):
-        breaker.failed(now=0, reason="x")
-    assert breaker.state is BreakerState.CLOSED
-    breaker.failed(now=0, reason="x")
-
-    assert (breaker.state, breaker.wait(now=0)) == (BreakerState.OPEN, 60)
-
-
-def test_one_probe_after_a_minute_and_its_success_closes_it() -> None:
-    breaker = opened(at=100)
-
-    assert not breaker.start_probe(now=159.9)
-    assert breaker.start_probe(now=160)
-    assert not breaker.start_probe(now=160)
-    states = [breaker.state]
-    breaker.succeeded()
-
-    assert [*states, breaker.state] == [BreakerState.HALF_OPEN, BreakerState.CLOSED]
-
-
-def test_a_failed_probe_opens_it_for_another_minute() -> None:
-    breaker = opened(at=100)
-    assert breaker.start_probe(now=160)
-    breaker.failed(now=165, reason="x")
-
-    assert (breaker.state, breaker.wait(now=165)) == (BreakerState.OPEN, 60)
-
-
-def test_a_late_answer_does_not_close_it() -> None:
-    breaker = opened()
-    breaker.succeeded()
-
-    assert breaker.state is BreakerState.OPEN
-
-
-def test_an_abandoned_probe_lets_another_start() -> None:
-    breaker = opened(at=0)
-    assert breaker.start_probe(now=60)
-    breaker.abandon_probe()
-
-    assert breaker.start_probe(now=60)
-
-
-@pytest.mark.parametrize(("first", "second", "left"), [(3600, 1, 3600), (1, 30, 30)])
-def test_the_longer_wait_holds(first: float, second: float, left: float) -> None:
-    breaker = Breaker()
-    breaker.hold(first, now=0, reason="provider_rate_limited")
-    breaker.hold(second, now=0, reason="provider_rate_limited")
-
-    assert breaker.wait(now=0) == left
+    assert size.texts == 64

@@ -2,6 +2,10 @@
 
 Closed, open, half-open. Open means paused: the loop keeps the records and comes back.
 Time is handed in, in seconds of any monotonic clock.
+
+A *check* is a call with a text that is known to be good. Failures of other calls alone
+do not open the breaker: texts that the provider fails on may come in any number, and a
+pause would only bring them back. The last failure of a row has to be a check's.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ class BreakerState(StrEnum):
 
 
 class Breaker:
-    """Opens after failures in a row; one probe decides whether it closes again.
+    """Opens after failures in a row; one check decides whether it closes again.
 
     Attributes:
         reason: why it is open, as ``SharedFailure.reason``; empty while closed.
@@ -47,6 +51,11 @@ class Breaker:
             return BreakerState.CLOSED
         return BreakerState.HALF_OPEN if self._probing else BreakerState.OPEN
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether only a check is still missing to open it."""
+        return self._probe_at is None and self._failures >= self._opens_after
+
     def wait(self, *, now: float) -> float:
         """Seconds until a probe is due; 0 where one is, or while closed."""
         if self._probe_at is None:
@@ -54,26 +63,31 @@ class Breaker:
         return max(self._probe_at - now, 0.0)
 
     def start_probe(self, *, now: float) -> bool:
-        """Whether the caller is the one that may probe; it must report the outcome."""
+        """Whether the caller may start the one check that decides; it must report."""
         if self._probe_at is None or self._probing or now < self._probe_at:
             return False
         self._probing = True
         return True
 
     def abandon_probe(self) -> None:
-        """The probe ended without an outcome (cancelled); another may start at once."""
+        """The check ended without an outcome (cancelled); another may start at once."""
         self._probing = False
 
-    def succeeded(self) -> None:
-        """A call was answered. An answer that was late does not close an open one."""
-        self._failures = 0
-        if self._probing:
+    def succeeded(self, *, check: bool) -> None:
+        """A call was answered. Only the check that decides closes an open one."""
+        if self._probe_at is None:
+            self._failures = 0
+        elif self._probing and check:
             self._close()
 
-    def failed(self, *, now: float, reason: str) -> None:
-        """A call failed in a way that the provider may be the cause of."""
-        self._failures += 1
-        if self._probing or self._failures >= self._opens_after:
+    def failed(self, *, now: float, reason: str, check: bool) -> None:
+        """A call failed in a way that the provider may be the cause of.
+
+        What began before it opened says nothing about the provider of now.
+        """
+        if self._probe_at is None:
+            self._failures += 1
+        if check and (self._probing or self.doubtful):
             self.hold(self._half_open_after, now=now, reason=reason)
 
     def hold(self, seconds: float, *, now: float, reason: str) -> None:
@@ -88,6 +102,7 @@ class Breaker:
         self._probing = False
 
     def _close(self) -> None:
+        self._failures = 0
         self._probe_at = None
         self._probing = False
         self.reason = ""

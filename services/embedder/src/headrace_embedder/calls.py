@@ -22,8 +22,20 @@ from headrace_embedder.providers import EmbeddingProvider, Rejected, Unclear
 from headrace_embedder.slots import Slots
 
 KNOWN_GOOD_TEXT = "The wheel turns as fast as the water comes."
-"""What a provider that refuses it would refuse anything for."""
-KNOWN_GOOD_TOKENS = 12
+"""A provider that refuses it would refuse anything. A number is added to it: an answer
+from a cache on the way would say nothing about the provider behind it."""
+KNOWN_GOOD_TOKENS = 20
+FIRST_REQUESTS = 4
+"""Until a provider has answered, it may ask up to three things of its own before."""
+PEOPLE_RETRY_S = 60.0
+"""What only people can change is tried again this often."""
+
+_FOR_PEOPLE = {
+    "provider_quota": "the provider's quota is spent; raise it, or wait for the next",
+    "provider_auth": "the provider refuses the key; check OPENAI_API_KEY",
+    "provider_misconfigured": "the provider refuses even a plain text; check "
+    "OPENAI_BASE_URL, HEADRACE_EMBEDDING_MODEL and HEADRACE_EMBEDDING_DIMENSIONS",
+}
 
 _STATE_VALUES = {
     BreakerState.CLOSED: 0,
@@ -83,6 +95,8 @@ class Calls:
         self._answered = 0
         """Number of the newest call that was answered well."""
         self._throttled = 0
+        self._last_failure = ""
+        self._noted = (breaker.state, breaker.reason)
         self._check: asyncio.Task[None] | None = None
         self._log = structlog.get_logger(__name__)
 
@@ -95,10 +109,10 @@ class Calls:
 
     @property
     def blocked(self) -> str | None:
-        """Why no call will succeed before somebody acts, if so."""
+        """Why no call will succeed before somebody acts, if so, and what to do."""
         reason = self._breaker.reason
-        people = {"provider_quota", "provider_auth", "provider_misconfigured"}
-        return reason if reason in people else None
+        advice = _FOR_PEOPLE.get(reason)
+        return None if advice is None else f"{reason}: {advice}"
 
     def assigned(self, share: float) -> None:
         """Take this share of the stage's limits; always at least one call."""
@@ -128,9 +142,13 @@ class Calls:
             waited = self._clock.monotonic() - began
             self._metrics.provider_wait_seconds.observe(waited)
             self._raise_if_paused()
-            return await self._ask(texts, waited=waited)
+            return await self._ask(texts, waited=waited, check=False)
         finally:
-            self.slots.release()
+            if self._breaker.doubtful and not self._checking:
+                # The slot goes to the check: what waits for one would fail as well.
+                self._check = asyncio.create_task(self._checked())
+            else:
+                self.slots.release()
 
     async def admit(self) -> None:
         """Return once calls may go out; the first one after a pause is a small check.
@@ -139,7 +157,7 @@ class Calls:
             SharedFailure: calls are paused; ``retry_after`` says for how long.
         """
         while self._breaker.state is not BreakerState.CLOSED:
-            if self._check is None or self._check.done():
+            if not self._checking:
                 if not self._breaker.start_probe(now=self._clock.monotonic()):
                     raise self._paused()
                 self._note_state()
@@ -153,14 +171,15 @@ class Calls:
 
         Args:
             since: number of the call that failed.
-            failures: how often, for the wait before the first look; 0 looks at once.
+            failures: how often, for the wait before the first look; 0 looks at once,
+                as does a breaker that waits for nothing but this.
 
         Raises:
             SharedFailure: it answered none: calls are paused now.
         """
         while True:
             self._raise_if_paused()
-            if failures:
+            if failures and not self._breaker.doubtful:
                 await self._clock.sleep(
                     self._backoff.wait_s(failures, random=self._random)
                 )
@@ -178,20 +197,34 @@ class Calls:
             self._check.cancel()
             await asyncio.wait({self._check})
 
+    @property
+    def _checking(self) -> bool:
+        return self._check is not None and not self._check.done()
+
     def _running_check(self) -> asyncio.Task[None]:
         """The check that runs, or a new one; never two at once."""
         if self._check is None or self._check.done():
-            self._check = asyncio.create_task(self._checked())
+            self._check = asyncio.create_task(self._check_in_turn())
         return self._check
 
-    async def _checked(self) -> None:
-        """Send the text that is known to be good; the breaker learns the outcome."""
+    async def _check_in_turn(self) -> None:
         await self.slots.acquire()
+        await self._checked()
+
+    async def _checked(self) -> None:
+        """Send the text that is known to be good; the breaker learns the outcome.
+
+        Takes over a slot.
+        """
         try:
-            await self._wait_for_rate(KNOWN_GOOD_TOKENS)
-            await self._ask([KNOWN_GOOD_TEXT], waited=0)
+            await self._wait_for_rate(
+                KNOWN_GOOD_TOKENS, requests=1 if self._answered else FIRST_REQUESTS
+            )
+            if self._breaker.state is not BreakerState.OPEN:
+                number = int(self._random() * 10**9)
+                await self._ask([f"{KNOWN_GOOD_TEXT} {number}"], waited=0, check=True)
         except Rejected as error:
-            self._hold("provider_misconfigured", error.message, seconds=60.0)
+            self._hold("provider_misconfigured", error.message, seconds=PEOPLE_RETRY_S)
         except (SharedFailure, Unclear):
             pass  # _ask has told the breaker
         finally:
@@ -199,7 +232,9 @@ class Calls:
             self.slots.release()
             self._note_state()
 
-    async def _ask(self, texts: Sequence[str], *, waited: float) -> list[bytes]:
+    async def _ask(
+        self, texts: Sequence[str], *, waited: float, check: bool
+    ) -> list[bytes]:
         self._call += 1
         call = self._call
         began = self._clock.monotonic()
@@ -209,8 +244,7 @@ class Calls:
             vectors = await self._provide(texts)
         except SharedFailure as error:
             outcome = error.reason
-            self._throttled += 1
-            self._hold(error.reason, str(error), seconds=self._pause_s(error))
+            self._throttle(error, check=check)
             raise self._paused() from error
         except Rejected as error:
             outcome, error.call = error.reason, call
@@ -218,21 +252,24 @@ class Calls:
         except Unclear as error:
             now = self._clock.monotonic()
             outcome, error.call, error.api_seconds = error.reason, call, now - began
-            self._breaker.failed(now=now, reason="provider_unavailable")
-            self._size_learns(began, texts)
+            self._last_failure = error.message
+            self._breaker.failed(now=now, reason="provider_unavailable", check=check)
+            self.size.failed(error.api_seconds)
             raise
         else:
             outcome = "answered"
             self._throttled = 0
             self._answered = max(self._answered, call)
-            self._breaker.succeeded()
-            self._size_learns(began, texts)
+            self._breaker.succeeded(check=check)
+            if not check:
+                self.size.answered(self._clock.monotonic() - began, texts=len(texts))
             return vectors
         finally:
             seconds = self._clock.monotonic() - began
             self._metrics.provider_calls.dec()
             self._metrics.provider_requests(outcome).inc()
             self._metrics.provider_api_seconds.observe(seconds)
+            self._metrics.batch_limit_items.set(self.size.texts)
             self._note_state()
             level = "debug" if outcome == "answered" else "warning"
             getattr(self._log, level)(
@@ -253,28 +290,27 @@ class Calls:
             self._log.exception("provider_broke")
             raise Unclear("internal_error", type(error).__name__) from error
 
-    def _size_learns(self, began: float, texts: Sequence[str]) -> None:
-        self.size.took(self._clock.monotonic() - began, texts=len(texts))
-        self._metrics.batch_limit_items.set(self.size.texts)
-
-    async def _wait_for_rate(self, tokens: int) -> None:
-        for rate, amount in ((self._requests, 1), (self._tokens, tokens)):
+    async def _wait_for_rate(self, tokens: int, *, requests: int = 1) -> None:
+        for rate, amount in ((self._requests, requests), (self._tokens, tokens)):
             while wait := rate.take(amount, now=self._clock.monotonic()):
                 await self._clock.sleep(wait)
 
-    def _pause_s(self, error: SharedFailure) -> float:
-        if error.retry_after is not None:
-            return error.retry_after
-        return max(
-            self._backoff.wait_s(self._throttled, random=self._random),
-            self._backoff.first_s,
-        )
+    def _throttle(self, error: SharedFailure, *, check: bool) -> None:
+        """Pause for as long as the provider says, longer where it said so in vain."""
+        if check or self._breaker.state is BreakerState.CLOSED:
+            # Calls that ran beside each other are told the same thing.
+            self._throttled += 1
+            if error.reason == "provider_rate_limited" and not check:
+                self.size.limited()
+        seconds = error.retry_after or 0.0
+        if not seconds or self._throttled > 1:
+            wait = self._backoff.wait_s(self._throttled, random=self._random)
+            seconds = max(seconds, wait, self._backoff.first_s)
+        self._hold(error.reason, str(error), seconds=seconds)
 
     def _hold(self, reason: str, message: str, *, seconds: float) -> None:
+        self._last_failure = message
         self._breaker.hold(seconds, now=self._clock.monotonic(), reason=reason)
-        self._log.error(
-            "provider_paused", reason=reason, seconds=round(seconds, 1), error=message
-        )
 
     def _raise_if_paused(self) -> None:
         if self._breaker.state is not BreakerState.CLOSED:
@@ -285,9 +321,25 @@ class Calls:
         reason = self._breaker.reason or "provider_unavailable"
         return SharedFailure(
             reason,
-            f"calls to the embeddings provider are paused for {wait:.0f} s: {reason}",
+            f"calls to the embeddings provider are paused for {wait:.0f} s: "
+            f"{self._last_failure}",
             retry_after=wait,
         )
 
     def _note_state(self) -> None:
-        self._metrics.breaker_state.set(_STATE_VALUES[self._breaker.state])
+        """Tell the metric, and the log where calls begin to be paused or go on."""
+        state, reason = self._breaker.state, self._breaker.reason
+        self._metrics.breaker_state.set(_STATE_VALUES[state])
+        before, self._noted = self._noted, (state, reason)
+        if self._noted == before or state is BreakerState.HALF_OPEN:
+            return
+        if state is BreakerState.CLOSED:
+            self._log.info("provider_resumed")
+            return
+        self._log.error(
+            "provider_paused",
+            reason=reason,
+            seconds=round(self._breaker.wait(now=self._clock.monotonic()), 1),
+            error=self._last_failure,
+            advice=_FOR_PEOPLE.get(reason, "it goes on by itself"),
+        )

@@ -73,7 +73,8 @@ class BatchSize:
 
     1.5 times while the last three calls at the present size average under 5 s, 0.7
     times where they average over 30 s; then three new calls are awaited. Only full
-    calls let it grow, else an idle hour would end in the largest one.
+    calls let it grow, else an idle hour would end in the largest one. It also shrinks
+    where the provider has a limit that calls of this size cannot keep.
     """
 
     def __init__(self, *, minimum: int, maximum: int) -> None:
@@ -81,16 +82,35 @@ class BatchSize:
         self._maximum = max(maximum, minimum)
         self._size = min(max(FIRST_SIZE, minimum), self._maximum)
         self._last: deque[float] = deque(maxlen=AVERAGED_BATCHES)
+        self._limited = 0
 
     @property
     def texts(self) -> int:
         """Most texts of the next call."""
         return self._size
 
-    def took(self, seconds: float, *, texts: int) -> None:
-        """Learn from a call that ended, well or by its deadline."""
-        if texts < self._size and seconds < SHRINK_ABOVE_S:
-            return
+    def answered(self, seconds: float, *, texts: int) -> None:
+        """Learn from a call that went well."""
+        self._limited = 0
+        if texts >= self._size or seconds >= SHRINK_ABOVE_S:
+            self._took(seconds)
+
+    def failed(self, seconds: float) -> None:
+        """Learn from a call that did not; a quick end shows no quick provider."""
+        if seconds >= SHRINK_ABOVE_S:
+            self._took(seconds)
+
+    def limited(self) -> None:
+        """A call was over a rate limit.
+
+        The second in a row, after a pause in which the provider has recovered, would be
+        over it for ever: one call asks for more than the limit lets by at once.
+        """
+        self._limited += 1
+        if self._limited > 1:
+            self._resize(SHRINK_BY)
+
+    def _took(self, seconds: float) -> None:
         self._last.append(seconds)
         if len(self._last) < AVERAGED_BATCHES:
             return
