@@ -27,6 +27,10 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def code(root: Path, url: str, *, roots: list[Path] | None = None) -> str:
     files = FileSource([root] if roots is None else roots, max_bytes=100)
     try:
@@ -138,7 +142,7 @@ async def test_small_files_are_read_by_the_same_rules(
     (root / "just").write_bytes(b"x" * 65_536)
     (root / "over").write_bytes(b"x" * 65_537)
     files = FileSource([root], max_bytes=1_000_000)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = descriptors()
 
     try:
         found = await files.small(f"file://{root}/{path}")
@@ -146,7 +150,7 @@ async def test_small_files_are_read_by_the_same_rules(
         assert failure.code == expected  # noqa: PT017
     else:
         assert (None if found is None else found.data) == expected
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert descriptors() == before
 
 
 async def test_a_small_file_over_the_limit_is_left_to_fetch(root: Path) -> None:
