@@ -63,22 +63,17 @@ def deleted_by(events: Iterable[StatusEvent]) -> dict[DocumentKey, Deleted]:
     }
 
 
-async def deleted_in(
-    store: Store, keys: Iterable[DocumentKey]
-) -> Mapping[DocumentKey, Deleted]:
-    """Those of the documents that were ever deleted, and how far."""
+async def states_in(
+    store: Store, keys: Iterable[DocumentKey | None]
+) -> Mapping[DocumentKey, StateRecord]:
+    """The state records of those of the documents that have one."""
     by_collection: defaultdict[str, list[DocumentKey]] = defaultdict(list)
-    for key in keys:
-        by_collection[key.collection].append(key)
+    for key in set(keys):
+        if key is not None:
+            by_collection[key.collection].append(key)
     present = await store.collections() if by_collection else {}
-    deleted: dict[DocumentKey, Deleted] = {}
+    states: dict[DocumentKey, StateRecord] = {}
     for collection, wanted in by_collection.items():
-        if collection not in present:
-            continue
-        records = await store.read_states(collection, wanted)
-        deleted |= {
-            key: Deleted.of_record(record)
-            for key, record in records.items()
-            if record.deleted_revision
-        }
-    return deleted
+        if collection in present:
+            states |= await store.read_states(collection, wanted)
+    return states

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
+from headrace.errors import SharedFailure
 from headrace.settings import Settings
+from headrace_cli.decoding import decoded
 from headrace_cli.failures import EXIT_FAILED, EXIT_OK, usage
 from headrace_cli.kafka_client import sender
 from headrace_cli.letters import LetterFilter, OpenLetter, chosen, open_letters, when
 from headrace_cli.opening import Needs, opened
 from headrace_cli.output import Output
-from headrace_cli.replaying import original_value, replay, resolve
+from headrace_cli.replaying import in_order, original_value, replay
+from headrace_cli.replays import Outcome, Replay
+from headrace_cli.resolving import resolve, still_open
 
-_SHOWN_BYTES = 4096
+_SHOWN = 4096
 _SHORT_ID = 8
 
 
 async def list_open(wanted: LetterFilter, *, data_dir: Path, output: Output) -> int:
     """Print the open letters; the exit code."""
-    async with opened(data_dir, Needs(broker=True), output) as pipeline:
+    needs = Needs(broker=True, store=True)
+    async with opened(data_dir, needs, output) as pipeline:
         letters = chosen(await open_letters(pipeline.settings), wanted)
+        try:
+            letters = await still_open(letters, pipeline.settings)
+        except SharedFailure as error:
+            output.note(f"letters of deleted documents may be among them: {error}")
     output.table(
         ["id", "stage", "document", "reason", "failed at"],
         [
@@ -63,18 +74,21 @@ async def show_one(
     output.text(f"{'key':<12} {shown}")
     for name, text in headers.items():
         output.text(f"{'header':<12} {name}: {text}")
+    message = decoded(found.letter, value)
     if value is None:
         output.text("the record had no value")
+    elif message is None:
+        output.text(f"{len(value)} bytes that are no message of the contract:")
+        _excerpt(value.decode(errors="backslashreplace"), output)
     else:
-        output.text(f"{len(value)} bytes:")
-        output.text(value[:_SHOWN_BYTES].decode(errors="backslashreplace"))
-        if len(value) > _SHOWN_BYTES:
-            output.text("… --save writes all of them to a file")
+        output.text(f"{len(value)} bytes, which say:")
+        _excerpt(json.dumps(message, ensure_ascii=False, indent=2), output)
     output.answer(
         {
             **summary,
             "key": shown,
             "headers": headers,
+            "decoded": message,
             "value_base64": None if value is None else base64.b64encode(value).decode(),
         }
     )
@@ -87,14 +101,21 @@ async def replay_letters(
     everything: bool,
     data_dir: Path,
     timeout_s: float,
+    rate: float | None,
     output: Output,
 ) -> int:
     """Replay and print what became of it; the exit code."""
     _refuse_vague(wanted, everything=everything)
     needs = Needs(broker=True, stages=True, store=True)
     async with opened(data_dir, needs, output) as pipeline:
-        letters = await _letters(wanted, pipeline.settings)
-        replays = await replay(letters, pipeline.settings, timeout_s=timeout_s)
+        letters = in_order(await _letters(wanted, pipeline.settings))
+        replays = await replay(
+            letters, pipeline.settings, timeout_s=timeout_s, rate=rate
+        )
+    return _replayed(replays, output)
+
+
+def _replayed(replays: Sequence[Replay], output: Output) -> int:
     output.table(
         ["id", "document", "outcome", "state"],
         [
@@ -102,16 +123,16 @@ async def replay_letters(
                 each.letter.id[:_SHORT_ID],
                 each.letter.document or "(unreadable)",
                 each.outcome,
-                each.final.state if each.final else "",
+                each.state or "",
             )
             for each in replays
         ],
     )
     outcomes = [each.outcome for each in replays]
     output.text(
-        f"{outcomes.count('resolved')} resolved, "
-        f"{outcomes.count('failed_again')} failed again, "
-        f"{outcomes.count('waiting')} not finished yet; their letters stay"
+        f"{outcomes.count(Outcome.RESOLVED)} resolved, "
+        f"{outcomes.count(Outcome.FAILED_AGAIN)} failed again, "
+        f"{outcomes.count(Outcome.WAITING)} not finished yet; their letters stay"
     )
     output.answer(
         {
@@ -120,13 +141,13 @@ async def replay_letters(
                     "id": each.letter.id,
                     "document": each.letter.document,
                     "outcome": each.outcome,
-                    "state": each.final.state if each.final else None,
+                    "state": each.state,
                 }
                 for each in replays
             ]
         }
     )
-    resolved = all(outcome == "resolved" for outcome in outcomes)
+    resolved = all(outcome is Outcome.RESOLVED for outcome in outcomes)
     return EXIT_OK if resolved else EXIT_FAILED
 
 
@@ -152,6 +173,12 @@ async def drop_letters(
     output.text(f"{len(letters)} letters dropped")
     output.answer({"dropped": [each.id for each in letters]})
     return EXIT_OK
+
+
+def _excerpt(text: str, output: Output) -> None:
+    output.text(text[:_SHOWN])
+    if len(text) > _SHOWN:
+        output.text("… --save writes all of its bytes to a file")
 
 
 async def _letters(wanted: LetterFilter, settings: Settings) -> list[OpenLetter]:

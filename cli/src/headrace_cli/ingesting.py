@@ -22,7 +22,7 @@ from headrace_cli.kafka_client import reader, send_events
 from headrace_cli.opening import Pipeline
 from headrace_cli.outcomes import Failure, Outcomes
 from headrace_cli.readiness import obstacles
-from headrace_cli.replaying import resolve_deleted
+from headrace_cli.resolving import resolve_deleted
 from headrace_cli.sources import Collected, Source, collect
 
 

@@ -36,13 +36,17 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
 
 
 @asynccontextmanager
-async def reader(settings: Settings, topic: str) -> AsyncIterator[TopicReader]:
-    """A reader of all partitions of a topic, outside any group.
+async def reader(settings: Settings, *topics: str) -> AsyncIterator[TopicReader]:
+    """A reader of all partitions of topics, outside any group.
 
     Raises:
-        CommandFailed: there is no such topic.
+        CommandFailed: one of the topics is missing.
     """
-    partitions = await partitions_of(settings, topic)
+    partitions = [
+        partition
+        for topic in topics
+        for partition in await partitions_of(settings, topic)
+    ]
     consumer = AIOKafkaConsumer(
         **client_options(settings), enable_auto_commit=False, fetch_max_wait_ms=100
     )
@@ -74,7 +78,7 @@ async def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
 
 
 class TopicReader:
-    """Reads one topic; made by ``reader``."""
+    """Reads topics; made by ``reader``."""
 
     def __init__(
         self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]
@@ -84,9 +88,16 @@ class TopicReader:
 
     async def all_so_far(self) -> AsyncGenerator[Record, None]:
         """Every record from the beginning to what is the end now."""
-        begins = await self._consumer.beginning_offsets(self._partitions)
+        self._read_from(await self._consumer.beginning_offsets(self._partitions))
+        async for record in self.up_to_now():
+            yield record
+
+    async def up_to_now(self) -> AsyncGenerator[Record, None]:
+        """Every record from where this reader stands to what is the end now.
+
+        What was written before this call is among them.
+        """
         ends = await self._consumer.end_offsets(self._partitions)
-        self._read_from(begins)
         open_ = set(self._partitions)
         while True:
             # Compaction leaves gaps, so the position tells, not the last record.
@@ -96,10 +107,9 @@ class TopicReader:
             if not open_:
                 return
             batches = await self._consumer.getmany(*open_, timeout_ms=_POLL_MS)
-            for partition, records in batches.items():
+            for records in batches.values():
                 for record in records:
-                    if record.offset < ends[partition]:
-                        yield as_record(record)
+                    yield as_record(record)
 
     async def seek_to_end(self) -> None:
         """From here on ``from_now_on`` gives what comes later than this call."""

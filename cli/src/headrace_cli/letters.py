@@ -7,11 +7,13 @@ the letter was resolved.
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
 from headrace.errors import Unreadable
+from headrace.handler import Record
 from headrace.messages import DeadLetter, Stage
 from headrace.settings import Settings
 from headrace.wire import decode_dead_letter
@@ -71,11 +73,14 @@ class LetterFilter:
     code: str = ""
     document: str = ""
     collection: str = ""
+    tenant: str = ""
     since: str = ""
+    until: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a time that cannot be read."""
-        self._since_ms()
+        _milliseconds(self.since)
+        _milliseconds(self.until)
 
     def matches(self, letter: OpenLetter) -> bool:
         """Whether the letter is meant."""
@@ -86,20 +91,23 @@ class LetterFilter:
             and self.code in ("", letter.letter.error.code)
             and self.document in ("", letter.document)
             and self.collection in ("", key.collection if key else "")
-            and letter.letter.failed_at_ms >= self._since_ms()
+            and self.tenant in ("", key.tenant if key else "")
+            and letter.letter.failed_at_ms >= (_milliseconds(self.since) or 0)
+            and letter.letter.failed_at_ms < (_milliseconds(self.until) or math.inf)
         )
 
-    def _since_ms(self) -> int:
-        if not self.since:
-            return 0
-        try:
-            at = dt.datetime.fromisoformat(self.since)
-        except ValueError as error:
-            raise usage(
-                f"{self.since!r} is no point in time",
-                "give it as 2026-01-31 or 2026-01-31T12:00:00",
-            ) from error
-        return int(at.astimezone().timestamp() * 1000)
+
+def _milliseconds(text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        at = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise usage(
+            f"{text!r} is no point in time",
+            "give it as 2026-01-31 or 2026-01-31T12:00:00",
+        ) from error
+    return int(at.astimezone().timestamp() * 1000)
 
 
 def when(milliseconds: int) -> str:
@@ -119,29 +127,34 @@ async def open_letters(settings: Settings) -> list[OpenLetter]:
 
 
 async def _of_stage(settings: Settings, stage: Stage) -> AsyncIterator[OpenLetter]:
-    topic = settings.topology.dlq(stage)
     last: dict[bytes, OpenLetter] = {}
-    async with reader(settings, topic) as letters:
+    async with reader(settings, settings.topology.dlq(stage)) as letters:
         async for record in letters.all_so_far():
             if record.key is None:
                 continue
             last.pop(record.key, None)
-            if record.value is None:
-                continue
-            try:
-                letter = decode_dead_letter(record.value)
-            except Unreadable:
-                continue
-            last[record.key] = OpenLetter(
-                id=shown_key(record.key),
-                record_key=record.key,
-                topic=topic,
-                partition=record.partition,
-                offset=record.offset,
-                letter=letter,
-            )
+            if (letter := letter_of_record(record)) is not None:
+                last[record.key] = letter
     for each in last.values():
         yield each
+
+
+def letter_of_record(record: Record) -> OpenLetter | None:
+    """The letter of a record; ``None`` for a tombstone or what we cannot read."""
+    if record.key is None or record.value is None:
+        return None
+    try:
+        letter = decode_dead_letter(record.value)
+    except Unreadable:
+        return None
+    return OpenLetter(
+        id=shown_key(record.key),
+        record_key=record.key,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        letter=letter,
+    )
 
 
 def shown_key(key: bytes) -> str:

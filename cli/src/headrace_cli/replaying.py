@@ -1,69 +1,47 @@
-"""Does dead letters again, or gives them up for good.
+"""Does dead letters again.
 
 A replay sends the original record, byte for byte, to where it came from, with the
-arrival that it first had. The letter stays until the replay has come to an end: the
-stage has committed past the new record and, where the document is known, a final state
-was reported since. If it failed again, the stage has rewritten the letter itself; if it
-failed in a later stage, that stage has written another, which takes this one's place.
+arrival that it first had. The letter stays until the replay has come to an end: see
+``replays``. Whoever is interrupted replays again: the stages know what they have done.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
-import json
-import socket
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
 
-from headrace.headers import ARRIVAL
-from headrace.identity import Arrival, DocumentKey
-from headrace.messages import DeadLetter, State, StatusEvent
+from headrace.dead_letters import LETTER
+from headrace.headers import ARRIVAL, count_of
+from headrace.identity import DocumentKey
+from headrace.messages import DeadLetter, Stage, State
 from headrace.objects import Objects
 from headrace.qdrant import QdrantStore
+from headrace.qdrant_payload import HOLE
 from headrace.settings import Settings
+from headrace.state import StateRecord
+from headrace.store import Store
+from headrace.wire import decode_chunk_slice, decode_embedded_slice
 from headrace.work import REPLAYS
-from headrace_cli.deletions import Deleted, deleted_by, deleted_in
+from headrace_cli.deletions import Deleted, states_in
 from headrace_cli.following import status_of
 from headrace_cli.group_offsets import committed_offsets
 from headrace_cli.kafka_client import Sender, TopicReader, reader, sender
-from headrace_cli.letters import OpenLetter, open_letters
+from headrace_cli.letters import OpenLetter, letter_of_record
+from headrace_cli.replays import (
+    Outcome,
+    Replay,
+    Replays,
+    Wanted,
+    obsolete,
+    wants_vectors,
+)
+from headrace_cli.resolving import resolve
 
 _ORIGINAL_BYTES = 64 * 1024 * 1024
 _POLL_S = 0.5
-
-
-@dataclass(slots=True)
-class Replay:
-    """One letter on its way again."""
-
-    letter: OpenLetter
-    partition: int = 0
-    offset: int = 0
-    final: StatusEvent | None = None
-    outcome: str = "waiting"
-    """``resolved``, ``failed_again`` or ``waiting``."""
-
-
-@dataclass(slots=True)
-class Replays:
-    """All replays of one command."""
-
-    settings: Settings
-    replays: list[Replay] = field(default_factory=list)
-
-    def heard(self, event: StatusEvent) -> None:
-        """Note a status that ends a replay."""
-        if not event.state.final:
-            return
-        for replay in self.replays:
-            letter = replay.letter.letter
-            if _same_work(letter, event.key, event.revision, event.arrival):
-                replay.final = event
 
 
 async def original_value(letter: DeadLetter, settings: Settings) -> bytes | None:
@@ -75,207 +53,184 @@ async def original_value(letter: DeadLetter, settings: Settings) -> bytes | None
 
 
 async def replay(
-    letters: Sequence[OpenLetter], settings: Settings, *, timeout_s: float
+    letters: Sequence[OpenLetter],
+    settings: Settings,
+    *,
+    timeout_s: float,
+    rate: float | None = None,
 ) -> list[Replay]:
-    """Send the letters again in order and see what becomes of them."""
-    replays = Replays(settings)
+    """Send the letters again in order and see what becomes of them.
+
+    Args:
+        letters: which ones.
+        settings: of the pipeline.
+        timeout_s: for all to come to an end, from when the last is sent.
+        rate: how many may be sent a second; ``None``: as fast as it goes.
+    """
+    store = QdrantStore.from_settings(settings)
     topology = settings.topology
-    async with sender(settings) as out, reader(settings, topology.status) as status:
-        await status.seek_to_end()
-        for letter in letters:
-            replays.replays.append(await _send(letter, out, settings))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await _settled(replays, status)
-        await _judge(replays, out)
-    return replays.replays
+    topics = [topology.status, *map(topology.dlq, Stage)]
+    replays = Replays()
+    try:
+        async with sender(settings) as out, reader(settings, *topics) as news:
+            await news.seek_to_end()
+            keys = {each.letter.key for each in letters}
+            states = await states_in(store, keys)
+            for letter in letters:
+                replays.add(await _replay(letter, states, out, settings))
+                if rate is not None and replays.waiting:
+                    await asyncio.sleep(1 / rate)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    while replays.waiting:
+                        await _look(replays, news, store, settings)
+                        await asyncio.sleep(_POLL_S)
+            for each in replays.all:
+                await _resolve(each, out, settings)
+    finally:
+        await store.close()
+    return replays.all
 
 
-async def _send(letter: OpenLetter, out: Sender, settings: Settings) -> Replay:
+def in_order(letters: Iterable[OpenLetter]) -> list[OpenLetter]:
+    """As their events first came, and a document's chunks by number."""
+
+    def place(each: OpenLetter) -> tuple[int, str, int, int, int]:
+        letter = each.letter
+        at = letter.arrival
+        return (
+            at.append_time_ms if at else letter.origin_timestamp_ms,
+            letter.origin_topic,
+            letter.origin_partition,
+            at.offset if at else letter.origin_offset,
+            letter.first_chunk,
+        )
+
+    return sorted(letters, key=place)
+
+
+async def _replay(
+    letter: OpenLetter,
+    states: Mapping[DocumentKey, StateRecord],
+    out: Sender,
+    settings: Settings,
+) -> Replay:
+    """Send it, unless nothing could come of it any more."""
     dead = letter.letter
-    headers = [
-        (name, value)
-        for name, value in dead.original_headers
-        if name not in (ARRIVAL, REPLAYS)
-    ]
-    if dead.arrival is not None:
-        headers.append((ARRIVAL, str(dead.arrival).encode()))
-    headers.append((REPLAYS, b"%d" % (_replays_before(dead) + 1)))
+    record = states.get(dead.key) if dead.key else None
+    if record is not None and Deleted.of_record(record).ends(dead):
+        return Replay(letter, outcome=Outcome.RESOLVED, state=State.DELETED)
+    if record is not None and obsolete(dead, record):
+        return Replay(letter, outcome=Outcome.RESOLVED, state=State.SUPERSEDED)
+    value = await original_value(dead, settings)
     position = await out.send(
         dead.origin_topic,
+        # By the key's hash, not to the partition of then: they may have grown.
         key=dead.original_key,
-        value=await original_value(dead, settings),
-        partition=dead.origin_partition,
-        headers=headers,
+        value=value,
+        headers=_headers(letter),
     )
-    return Replay(letter, position.partition, position.last_offset)
+    return Replay(
+        letter,
+        topic=position.topic,
+        partition=position.partition,
+        offset=position.last_offset,
+        wanted=_wanted(dead, value),
+    )
 
 
-def _replays_before(letter: DeadLetter) -> int:
-    values = [value for name, value in letter.original_headers if name == REPLAYS]
-    return int(values[-1]) if values and values[-1].isdigit() else 0
+def _headers(letter: OpenLetter) -> list[tuple[str, bytes]]:
+    dead = letter.letter
+    # Behind the loader the arrival is in the message, where it can be read.
+    ours = {REPLAYS, LETTER} | ({ARRIVAL} if dead.stage is Stage.LOADER else set())
+    headers = [(name, at) for name, at in dead.original_headers if name not in ours]
+    if dead.stage is Stage.LOADER and dead.arrival is not None:
+        headers.append((ARRIVAL, str(dead.arrival).encode()))
+    headers.append((LETTER, letter.record_key))
+    before = [at for name, at in dead.original_headers if name == REPLAYS]
+    headers.append((REPLAYS, b"%d" % (count_of(before[-1] if before else None) + 1)))
+    return headers
 
 
-async def _settled(replays: Replays, status: TopicReader) -> None:
-    """Return once every replay was handled and, where it can, has a final state."""
-    looked = 0.0
-    passed: set[int] = set()
-    async for records in status.from_now_on():
-        for event in map(status_of, records):
-            if event is not None:
+def _wanted(letter: DeadLetter, value: bytes | None) -> Wanted | None:
+    """The chunks of a letter that is about some."""
+    if not letter.end_chunk:
+        return None
+    if letter.stage is Stage.EMBEDDER:
+        chunks = decode_chunk_slice(value)
+        document, numbers = chunks.document, [each.number for each in chunks.chunks]
+    else:
+        vectors = decode_embedded_slice(value)
+        document = vectors.document
+        numbers = [each.chunk.number for each in vectors.chunks]
+    within = range(letter.first_chunk, letter.end_chunk)
+    return Wanted(
+        document,
+        tuple(number for number in numbers if number in within),
+        vectors=wants_vectors(letter),
+    )
+
+
+async def _look(
+    replays: Replays, news: TopicReader, store: Store, settings: Settings
+) -> None:
+    """Learn what happened since the last look, and decide what can be."""
+    # In this order: what was written before a commit is read after it, and a state
+    # record knows of every final state that was reported.
+    passed = await _passed(replays.waiting, settings)
+    async for record in news.up_to_now():
+        if record.topic == settings.topology.status:
+            if (event := status_of(record)) is not None:
                 replays.heard(event)
-        if time.monotonic() - looked >= _POLL_S:
-            looked = time.monotonic()
-            passed = await _passed(replays)
-        if all(
-            number in passed and (each.final or each.letter.letter.key is None)
-            for number, each in enumerate(replays.replays)
-        ):
-            return
-
-
-async def _passed(replays: Replays) -> set[int]:
-    """Which replays their stage has committed past."""
-    places = {
-        number: TopicPartition(each.letter.letter.origin_topic, each.partition)
-        for number, each in enumerate(replays.replays)
-    }
-    passed: set[int] = set()
-    for stage in {each.letter.letter.stage for each in replays.replays}:
-        own = {
-            number: place
-            for number, place in places.items()
-            if replays.replays[number].letter.letter.stage is stage
-        }
-        committed = await committed_offsets(
-            replays.settings, stage, list(set(own.values()))
+        elif (letter := letter_of_record(record)) is not None:
+            replays.written(letter)
+    chunks = [each for each in passed if each.wanted is not None]
+    states = await states_in(store, {each.letter.letter.key for each in chunks})
+    for each in replays.waiting:
+        key = each.letter.letter.key
+        each.judge(
+            passed=each in passed,
+            record=states.get(key) if key else None,
+            stored=each in chunks and await _stored(each.wanted, states, store),
         )
+
+
+async def _passed(replays: Sequence[Replay], settings: Settings) -> set[Replay]:
+    """Which replays their stage has committed past."""
+    passed: set[Replay] = set()
+    for stage in {each.letter.letter.stage for each in replays}:
+        own = {
+            each: TopicPartition(each.topic, each.partition)
+            for each in replays
+            if each.letter.letter.stage is stage
+        }
+        committed = await committed_offsets(settings, stage, list(set(own.values())))
         passed |= {
-            number
-            for number, place in own.items()
-            if committed.get(place, 0) > replays.replays[number].offset
+            each for each, place in own.items() if committed.get(place, 0) > each.offset
         }
     return passed
 
 
-async def _judge(replays: Replays, out: Sender) -> None:
-    """Resolve the letters of replays that ended well, and of deleted documents."""
-    passed = await _passed(replays)
-    keys = {each.letter.letter.key for each in replays.replays}
-    deleted = await _deleted(replays.settings, [key for key in keys if key])
-    now = {each.record_key: each for each in await open_letters(replays.settings)}
-    ended = await _resolve_ended(now.values(), deleted, out, replays.settings)
-    again = {
-        (
-            each.letter.origin_topic,
-            each.letter.origin_partition,
-            each.letter.origin_offset,
-        )
-        for each in now.values()
-    }
-    for number, each in enumerate(replays.replays):
-        letter = each.letter.letter
-        present = now.get(each.letter.record_key)
-        rewritten = present is not None and present.offset != each.letter.offset
-        elsewhere = (letter.origin_topic, each.partition, each.offset) in again
-        if each.letter.record_key in ended:
-            each.outcome = "resolved"
-        elif rewritten or elsewhere:
-            each.outcome = "failed_again"
-            if elsewhere and not rewritten:
-                # What cannot be read is known by its place alone, so its second
-                # failure is a letter of its own.
-                await resolve(each.letter, out, replays.settings, action="replay")
-        elif number in passed and (each.final is not None or letter.key is None):
-            failed = each.final is not None and each.final.state is State.FAILED
-            each.outcome = "failed_again" if failed else "resolved"
-            if not failed or _another_letter(letter, now.values()):
-                await resolve(each.letter, out, replays.settings, action="replay")
-
-
-def _another_letter(letter: DeadLetter, present: Iterable[OpenLetter]) -> bool:
-    """Whether what stopped the document further on has a letter of its own."""
-    return any(
-        (other.stage, other.first_chunk, other.end_chunk)
-        != (letter.stage, letter.first_chunk, letter.end_chunk)
-        and _same_work(letter, other.key, other.revision, other.arrival)
-        for other in (each.letter for each in present)
-    )
-
-
-def _same_work(
-    letter: DeadLetter,
-    key: DocumentKey | None,
-    revision: int,
-    arrival: Arrival | None,
+async def _stored(
+    wanted: Wanted | None, states: Mapping[DocumentKey, StateRecord], store: Store
 ) -> bool:
-    """Whether this is about the same event of the same document."""
-    return key == letter.key and bool(
-        (letter.revision and revision == letter.revision)
-        or (arrival is not None and arrival == letter.arrival)
-    )
+    if wanted is None or wanted.document.key not in states:
+        return False
+    key = wanted.document.key
+    missing = set(wanted.ids)
+    async for point in store.scroll_points(key.collection, key=key):
+        if not (wanted.vectors and point.payload["state"] == HOLE):
+            missing.discard(point.id)
+        if not missing:
+            return True
+    return False
 
 
-async def _deleted(
-    settings: Settings, keys: Iterable[DocumentKey]
-) -> Mapping[DocumentKey, Deleted]:
-    store = QdrantStore.from_settings(settings)
-    try:
-        return await deleted_in(store, keys)
-    finally:
-        await store.close()
-
-
-async def resolve_deleted(events: Iterable[StatusEvent], settings: Settings) -> None:
-    """Resolve the letters of documents that these final states say we deleted."""
-    deleted = deleted_by(events)
-    if not deleted:
-        return
-    letters = await open_letters(settings)
-    async with sender(settings) as out:
-        await _resolve_ended(letters, deleted, out, settings)
-
-
-async def _resolve_ended(
-    letters: Iterable[OpenLetter],
-    deleted: Mapping[DocumentKey, Deleted],
-    out: Sender,
-    settings: Settings,
-) -> set[bytes]:
-    """Resolve letters that a deletion has ended; their keys."""
-    ended = set()
-    for each in letters:
-        key = each.letter.key
-        if key and key in deleted and deleted[key].ends(each.letter):
-            await resolve(each, out, settings, action="delete")
-            ended.add(each.record_key)
-    return ended
-
-
-async def resolve(
-    letter: OpenLetter,
-    out: Sender,
-    settings: Settings,
-    *,
-    action: str,
-    reason: str = "",
-) -> None:
-    """Write down who did it, then take the letter off the topic.
-
-    In this order: dying in between leaves a letter too many, never one too few.
-    """
-    audit = {
-        "action": action,
-        "reason": reason,
-        "at_ms": round(time.time() * 1000),
-        "by": f"{getpass.getuser()}@{socket.gethostname()}",
-        "letter": letter.summary(),
-    }
-    await out.send(
-        settings.topology.audit,
-        key=letter.id.encode(),
-        value=json.dumps(audit, ensure_ascii=False).encode(),
-    )
-    await out.send(
-        letter.topic, key=letter.record_key, value=None, partition=letter.partition
-    )
+async def _resolve(replay: Replay, out: Sender, settings: Settings) -> None:
+    if replay.outcome is Outcome.RESOLVED or (
+        replay.outcome is Outcome.FAILED_AGAIN and replay.replaced
+    ):
+        reason = str(replay.state or "")
+        deleted = replay.state is State.DELETED and not replay.topic
+        action = "delete" if deleted else "replay"
+        await resolve(replay.letter, out, settings, action=action, reason=reason)

@@ -18,7 +18,7 @@ from headrace_cli.opening import Needs, opened
 from headrace_cli.outcomes import Outcomes
 from headrace_cli.output import Output
 from headrace_cli.progress import shown_progress
-from headrace_cli.replaying import resolve_deleted
+from headrace_cli.resolving import resolve_deleted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What becomes of letters once their replays have ended."""
+"""Which letters are replayed, how, and which a deletion has ended."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from pathlib import Path
 from unittest.mock import AsyncMock, Mock
 
 import pytest
-from headrace_cli import replaying, sending
+from headrace_cli import replaying, resolving, sending
 from headrace_cli.failures import EXIT_OK
 from headrace_cli.letters import OpenLetter
 from headrace_cli.opening import Pipeline
 from headrace_cli.outcomes import Outcomes
 from headrace_cli.output import Output
-from headrace_cli.replaying import Replay, Replays, resolve_deleted
+from headrace_cli.replaying import in_order
+from headrace_cli.replays import Outcome
+from headrace_cli.resolving import resolve_deleted, still_open
 
 from headrace.identity import Arrival, DocumentKey
 from headrace.messages import (
@@ -29,7 +31,7 @@ from headrace.messages import (
 )
 from headrace.qdrant import QdrantStore
 from headrace.settings import Settings
-from headrace.state import Accepted
+from headrace.state import Accepted, Visible
 from headrace.store import CollectionSpec, WriteAccepted
 from tests.support.fake_producer import FakeProducer
 from tests.support.fake_store import FakeStore
@@ -68,9 +70,8 @@ class Broker:
         self.producer = FakeProducer()
         self.settings = Settings()
         self.letters: list[OpenLetter] = []
-        monkeypatch.setattr(replaying, "open_letters", self._open_letters)
-        monkeypatch.setattr(replaying, "_passed", self._passed)
-        monkeypatch.setattr(replaying, "sender", self._sender)
+        monkeypatch.setattr(resolving, "open_letters", self._open_letters)
+        monkeypatch.setattr(resolving, "sender", self._sender)
         self.store = FakeStore()
         monkeypatch.setattr(QdrantStore, "from_settings", lambda _: self.store)
 
@@ -89,15 +90,6 @@ class Broker:
         await self.store.apply(
             "mill", [WriteAccepted(KEY, accepted, expected=None, deletes=True)]
         )
-
-    async def _passed(self, replays: Replays) -> set[int]:
-        return set(range(len(replays.replays)))
-
-    async def judge(self, letter: OpenLetter, end: StatusEvent) -> str:
-        replays = Replays(self.settings, [Replay(letter, offset=20)])
-        replays.heard(end)
-        await replaying._judge(replays, self.producer)  # type: ignore[arg-type]
-        return replays.replays[0].outcome
 
     @property
     def resolved(self) -> list[str]:
@@ -119,45 +111,6 @@ class Broker:
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     return Broker(monkeypatch)
-
-
-async def test_a_good_end_resolves_the_letter(broker: Broker) -> None:
-    old = open_letter("old")
-    broker.letters = [old]
-
-    outcome = await broker.judge(old, final(State.INDEXED, Stage.INDEXER))
-
-    assert outcome == "resolved"
-    assert broker.resolved == ["old"]
-
-
-async def test_a_failure_in_a_later_stage_has_failed_again(broker: Broker) -> None:
-    old = open_letter("old")
-    later = open_letter(
-        "new",
-        stage=Stage.CHUNKER,
-        revision=1_000,
-        origin_topic="headrace.texts.v1",
-        origin_offset=3,
-    )
-    broker.letters = [old, later]
-
-    outcome = await broker.judge(old, final(State.FAILED, Stage.CHUNKER))
-
-    assert outcome == "failed_again"
-    assert broker.resolved == ["old"]
-
-
-async def test_a_failure_without_a_letter_of_its_own_keeps_the_old_one(
-    broker: Broker,
-) -> None:
-    old = open_letter("old")
-    broker.letters = [old]
-
-    outcome = await broker.judge(old, final(State.FAILED, Stage.CHUNKER))
-
-    assert outcome == "failed_again"
-    assert broker.resolved == []
 
 
 LETTERS = [
@@ -190,42 +143,113 @@ async def test_what_is_not_deleted_resolves_nothing(broker: Broker) -> None:
     assert broker.resolved == []
 
 
-async def test_a_replay_that_failed_again_is_over_once_its_document_is_deleted(
-    broker: Broker,
-) -> None:
+async def test_a_delete_by_another_program_is_noticed(broker: Broker) -> None:
     await broker.delete()
-    old = LETTERS[0]
-    broker.letters = [replace(old, offset=30), *LETTERS[1:]]
 
-    outcome = await broker.judge(old, final(State.FAILED, Stage.CHUNKER))
+    left = await still_open(LETTERS, broker.settings)
 
-    assert outcome == "resolved"
     assert broker.resolved == ["lower", "unaccepted"]
+    assert [each.id for each in left] == [each.id for each in LETTERS[2:]]
 
 
 async def test_a_versioned_delete_leaves_what_may_have_a_higher_version(
     broker: Broker,
 ) -> None:
     await broker.delete(version=5)
-    old = LETTERS[0]
-    broker.letters = [replace(old, offset=30), *LETTERS[1:]]
 
-    outcome = await broker.judge(old, final(State.FAILED, Stage.CHUNKER))
+    await still_open(LETTERS, broker.settings)
 
-    assert outcome == "resolved"
     assert broker.resolved == ["lower"]
 
 
 async def test_a_collection_that_was_never_made_has_deleted_nothing(
     broker: Broker,
 ) -> None:
-    old = LETTERS[1]
-    broker.letters = [replace(old, offset=30)]
-
-    outcome = await broker.judge(old, final(State.FAILED, Stage.LOADER))
-
-    assert outcome == "failed_again"
+    assert await still_open(LETTERS, broker.settings) == LETTERS
     assert broker.resolved == []
+
+
+def test_letters_are_replayed_as_their_events_came() -> None:
+    letters = [
+        open_letter("last", arrival=LATER_ARRIVAL),
+        open_letter("second-chunk", arrival=ARRIVAL, first_chunk=1, end_chunk=2),
+        open_letter("first-chunk", arrival=ARRIVAL, end_chunk=1),
+        open_letter("unreadable", key=None, arrival=None, origin_timestamp_ms=2_500),
+    ]
+
+    assert [each.id for each in in_order(letters)] == [
+        "first-chunk",
+        "second-chunk",
+        "unreadable",
+        "last",
+    ]
+
+
+async def test_a_replay_is_the_same_record_and_says_what_it_is(broker: Broker) -> None:
+    old = open_letter(
+        "old",
+        original_key=b"key",
+        original_value=b"value",
+        original_headers=(
+            ("x", b"1"),
+            ("headrace-arrival", b"forged"),
+            ("headrace-replays", b"9" * 5000),
+            ("headrace-letter", b"another"),
+        ),
+    )
+
+    await replaying._replay(old, {}, broker.producer, broker.settings)  # type: ignore[arg-type]
+
+    [sent] = broker.producer.sent
+    assert (sent.topic, sent.key, sent.value) == (
+        "headrace.documents.v1",
+        b"key",
+        b"value",
+    )
+    assert list(sent.headers) == [
+        ("x", b"1"),
+        ("headrace-arrival", str(ARRIVAL).encode()),
+        ("headrace-letter", b"old"),
+        ("headrace-replays", b"1"),
+    ]
+
+
+async def test_behind_the_loader_the_arrival_is_not_touched(broker: Broker) -> None:
+    old = open_letter(
+        "old",
+        stage=Stage.CHUNKER,
+        origin_topic="headrace.texts.v1",
+        original_headers=(("headrace-arrival", b"as it was"),),
+    )
+
+    await replaying._replay(old, {}, broker.producer, broker.settings)  # type: ignore[arg-type]
+
+    [sent] = broker.producer.sent
+    assert sent.header("headrace-arrival") == b"as it was"
+
+
+@pytest.mark.parametrize(
+    ("revision", "state"), [(1_000, State.DELETED), (2_000, State.SUPERSEDED)]
+)
+async def test_what_can_never_be_shown_is_not_sent(
+    broker: Broker, revision: int, state: State
+) -> None:
+    await broker.delete()
+    record = (await broker.store.read_states("mill", [KEY]))[KEY]
+    record = replace(record, visible=Visible(2_500, "f", b"h", 1))
+    old = open_letter("old", stage=Stage.CHUNKER, revision=revision)
+
+    replay = await replaying._replay(
+        old,
+        {KEY: record},
+        broker.producer,  # type: ignore[arg-type]
+        broker.settings,
+    )
+
+    assert (replay.outcome, replay.state) == (Outcome.RESOLVED, state)
+    assert broker.producer.sent == []
+    await replaying._resolve(replay, broker.producer, broker.settings)  # type: ignore[arg-type]
+    assert broker.resolved == ["old"]
 
 
 async def test_delete_that_waits_resolves_what_it_ended(

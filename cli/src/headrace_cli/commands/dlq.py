@@ -19,7 +19,11 @@ _Document = Annotated[str, typer.Option(help="Only of this document.")]
 _Collection = Annotated[
     str, typer.Option("--collection", "-c", help="Only of this collection.")
 ]
-_Since = Annotated[str, typer.Option(help="Only failed since, as 2026-01-31T12:00:00.")]
+_Tenant = Annotated[str, typer.Option(help="Only of this tenant.")]
+_Since = Annotated[
+    str, typer.Option(help="Only failed then or later, as 2026-01-31T12:00:00.")
+]
+_Until = Annotated[str, typer.Option(help="Only failed before then.")]
 _All = Annotated[
     bool, typer.Option("--all", help="All that the options leave, without naming ids.")
 ]
@@ -44,10 +48,12 @@ def list_letters(
     code: _Code = "",
     document: _Document = "",
     collection: _Collection = "",
+    tenant: _Tenant = "",
     since: _Since = "",
+    until: _Until = "",
     as_json: options.Json = False,
 ) -> None:
-    """List what could not be done and waits for somebody."""
+    """List what could not be done and waits for somebody, oldest failure first."""
     from headrace_cli.dlq import list_open
     from headrace_cli.letters import LetterFilter
     from headrace_cli.performing import perform
@@ -59,7 +65,9 @@ def list_letters(
                 code=code,
                 document=document,
                 collection=collection,
+                tenant=tenant,
                 since=since,
+                until=until,
             ),
             data_dir=data_dir,
             output=output,
@@ -97,15 +105,22 @@ def replay(
     code: _Code = "",
     document: _Document = "",
     collection: _Collection = "",
+    tenant: _Tenant = "",
     since: _Since = "",
+    until: _Until = "",
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds to wait for the outcome.")
     ] = 300.0,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Letters to send a second at most."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Do letters again, oldest first; needs the stages to run.
+    """Do letters again, in the order in which their events came.
 
-    A letter goes when its replay came to a good end. One that fails again stays.
+    The stages must run. A letter goes when its replay came to a good end; one that
+    fails again stays, with the new reason. To replay twice does no harm.
     """
     from headrace_cli.dlq import replay_letters
     from headrace_cli.letters import LetterFilter
@@ -119,11 +134,14 @@ def replay(
                 code=code,
                 document=document,
                 collection=collection,
+                tenant=tenant,
                 since=since,
+                until=until,
             ),
             everything=everything,
             data_dir=data_dir,
             timeout_s=timeout,
+            rate=rate,
             output=output,
         ),
         as_json=as_json,
@@ -140,10 +158,12 @@ def drop(
     code: _Code = "",
     document: _Document = "",
     collection: _Collection = "",
+    tenant: _Tenant = "",
     since: _Since = "",
+    until: _Until = "",
     as_json: options.Json = False,
 ) -> None:
-    """Give letters up for good."""
+    """Give letters up for good; who, why and what is kept in the audit topic."""
     from headrace_cli.dlq import drop_letters
     from headrace_cli.letters import LetterFilter
     from headrace_cli.performing import perform
@@ -156,7 +176,9 @@ def drop(
                 code=code,
                 document=document,
                 collection=collection,
+                tenant=tenant,
                 since=since,
+                until=until,
             ),
             everything=everything,
             reason=reason,
