@@ -1,6 +1,6 @@
 # Each target is a script that can be run by itself as well.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test lock clean
+.PHONY: help setup demo check test faults lock clean
 
 SOURCES := $(wildcard pyproject.toml */pyproject.toml services/*/pyproject.toml)
 
@@ -23,6 +23,9 @@ check: .venv/.dev ## Form, lint, types, import layers, contract
 
 test: .venv/.dev ## All tests, on a real Kafka broker where it matters
 	scripts/test
+
+faults: .venv/.dev ## Break it in every way of the fault matrix (ARGS="-k row_03")
+	scripts/faults $(ARGS)
 
 lock: .venv/.dev ## Resolve the requirements again (make lock UPGRADE=--upgrade)
 	requirements/compile $(UPGRADE)

@@ -55,7 +55,6 @@ PROPERTIES = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
     "auto.create.topics.enable": "false",
     "message.max.bytes": str(MESSAGE_MAX_BYTES),
     "replica.fetch.max.bytes": str(MESSAGE_MAX_BYTES),
@@ -89,6 +88,19 @@ PROPERTIES = {
 
 
 @dataclass(frozen=True, slots=True)
+class Listener:
+    """A further way in, whose clients are told to come by another port.
+
+    For a proxy in between: it listens on ``advertised_port`` and connects to ``port``.
+    """
+
+    name: str
+    """Capitals; not PLAINTEXT or CONTROLLER."""
+    port: int
+    advertised_port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a running broker listens."""
 
@@ -117,8 +129,10 @@ class Broker:
         port: int = 0,
         log_file: Path | None = None,
         jvm_options: Sequence[str] = (),
+        listeners: Sequence[Listener] = (),
     ) -> None:
         self._data_dir = data_dir
+        self._listeners = listeners
         self._jvm_options = jvm_options
         self._port = port
         self._log_file = log_file or data_dir / "broker.log"
@@ -180,11 +194,24 @@ class Broker:
             raise
 
     def _write_properties(self, endpoint: Endpoint) -> Path:
+        ways = [
+            Listener("PLAINTEXT", endpoint.port, endpoint.port),
+            *self._listeners,
+        ]
         own = {
             "log.dirs": str((self._data_dir / "log").resolve()),
-            "listeners": f"PLAINTEXT://{HOST}:{endpoint.port},"
-            f"CONTROLLER://{HOST}:{endpoint.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{endpoint.port}",
+            "listeners": ",".join(
+                [
+                    *(f"{way.name}://{HOST}:{way.port}" for way in ways),
+                    f"CONTROLLER://{HOST}:{endpoint.controller_port}",
+                ]
+            ),
+            "advertised.listeners": ",".join(
+                f"{way.name}://{HOST}:{way.advertised_port}" for way in ways
+            ),
+            "listener.security.protocol.map": ",".join(
+                f"{name}:PLAINTEXT" for name in ("CONTROLLER", *(w.name for w in ways))
+            ),
             "controller.quorum.voters": f"1@{HOST}:{endpoint.controller_port}",
         }
         self._data_dir.mkdir(parents=True, exist_ok=True)

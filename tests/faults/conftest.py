@@ -1,0 +1,166 @@
+"""The stack that the rows share, and the report of what they showed."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import AsyncIterator, Generator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from headrace.messages import Stage
+from tests.faults.harness import Harness
+from tests.faults.reporting import Row, in_order, table, write_section
+from tests.faults.stack import FaultStack
+
+_ROWS = pytest.StashKey[list[Row]]()
+_ROW = pytest.StashKey[Row]()
+_FAILED = pytest.StashKey[bool]()
+_LAST_WORDS = 2500
+_numbers = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--report",
+        action="store_true",
+        help="write the table of docs/reliability.md from this run",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_ROWS] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that need no stack first: while they hold the loop, the proxies stand."""
+    items.sort(key=lambda item: "harness" in getattr(item, "fixturenames", ()))
+
+
+# -- the report -------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A row that says nothing has shown nothing."""
+    result = yield
+    if item.get_closest_marker("row") and not _row_of(item).told:
+        pytest.fail("the row ended without row.result(…)", pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    report = yield
+    if report.failed:
+        item.stash[_FAILED] = True
+        harness = getattr(item, "funcargs", {}).get("harness")
+        if isinstance(harness, Harness) and report.when == "call":
+            for machine in harness.stack.stages.values():
+                words = machine.last_words()[-_LAST_WORDS:]
+                report.sections.append((f"log of {machine.name}", words))
+        if item.get_closest_marker("row"):
+            _row_of(item).passed = False
+    return report
+
+
+def _row_of(item: pytest.Item) -> Row:
+    """The row that a test is about; made and listed when it is first asked for."""
+    found = item.stash.get(_ROW, None)
+    if found is None:
+        marker = item.get_closest_marker("row")
+        if marker is None:
+            raise pytest.UsageError(f"{item.nodeid} has no @pytest.mark.row")
+        found = Row(marker.args[0], **marker.kwargs)
+        item.stash[_ROW] = found
+        item.config.stash[_ROWS].append(found)
+    return found
+
+
+@pytest.fixture
+def row(request: pytest.FixtureRequest) -> Row:
+    """Where the row says what it showed: ``row.result(lost=…, duplicates=…, …)``."""
+    return _row_of(request.node)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    rows = in_order(config.stash[_ROWS])
+    for each in rows:
+        terminalreporter.write_line(each.line)
+    if config.getoption("--report") and rows:
+        write_section("rows", table(rows))
+
+
+# -- the stack --------------------------------------------------------------------
+
+
+class Suite:
+    """Keeps one stack from row to row, and makes another where it is broken."""
+
+    def __init__(self) -> None:
+        self._stack: FaultStack | None = None
+
+    async def stack(self) -> FaultStack:
+        """One that works."""
+        if self._stack is None:
+            stack = FaultStack()
+            await stack.start()
+            self._stack = stack
+        return self._stack
+
+    async def discard(self) -> None:
+        """End it; the next row gets a new one."""
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            await stack.close()
+
+    async def tidy(self, stack: FaultStack) -> None:
+        """Undo what a row did, so that the next finds all as usual."""
+        await stack.heal()
+        for name in set(stack.stages) - set(Stage):
+            await stack.remove(name)
+        for part in (stack.broker, stack.store):
+            if not part.alive:
+                await part.start()
+        for machine in stack.stages.values():
+            machine.disarm()
+            if machine.altered or not machine.alive:
+                await machine.restart()
+            else:
+                await machine.wait_ready()
+        stack.provider.forget()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def suite() -> AsyncIterator[Suite]:
+    suite = Suite()
+    try:
+        yield suite
+    finally:
+        await suite.discard()
+
+
+@pytest_asyncio.fixture
+async def harness(
+    suite: Suite, request: pytest.FixtureRequest
+) -> AsyncIterator[Harness]:
+    """See ``harness.py``."""
+    stack = await suite.stack()
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    harness = Harness(stack, collection=f"{next(_numbers)}-{name[:60]}")
+    try:
+        await suite.tidy(stack)
+        await harness.start()
+        try:
+            yield harness
+        finally:
+            await harness.close()
+    except BaseException:
+        await suite.discard()
+        raise
+    if harness.spoilt or request.node.stash.get(_FAILED, False):
+        await suite.discard()

@@ -1,0 +1,17 @@
+"""Runs at the start of every stage process of the fault suite, before the product.
+
+The suite puts this directory on their PYTHONPATH; the product knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import os
+
+if "HEADRACE_FAILPOINT_FILE" in os.environ:
+    import failpoints
+
+    failpoints.install(os.environ["HEADRACE_FAILPOINT_FILE"])
+if "HEADRACE_MUTATION" in os.environ:
+    import mutations
+
+    mutations.install(os.environ["HEADRACE_MUTATION"])
