@@ -19,8 +19,6 @@ class OwnedPartition:
 
     id: Partition
     lane: Lane
-    last_progress: float
-    """Monotonic time of the last finished record, or of the assignment."""
     tracker: OffsetTracker = field(default_factory=OffsetTracker)
     committed: int | None = None
     """What we committed last, within this assignment."""

@@ -35,6 +35,7 @@ from headrace.parking import Parking
 from headrace.pausing import Ahead, LoopLimits, Pauses
 from headrace.scheduling import Schedule
 from headrace.source import CommitFailed, CommitRefused, Partition, Source
+from headrace.watchdog import Watchdog
 from headrace.work import Outcome, Result, Worker
 
 _log = structlog.get_logger(__name__)
@@ -91,6 +92,9 @@ class ConsumingLoop:
         self._pauses = Pauses(
             source, limits=limits, ahead=ahead, metrics=metrics, clock=clock
         )
+        self._watchdog = Watchdog(
+            patience_s=limits.patience_s, metrics=metrics, clock=clock
+        )
         self._adopt = adopt
         self._parking = Parking()
         self._assignment = self._no_assignment()
@@ -107,7 +111,7 @@ class ConsumingLoop:
         """Why the loop is not ready, or ``None``."""
         if self._fatal is not None:
             return "failed"
-        return self._problem or None
+        return self._problem or self._watchdog.problem
 
     def in_work(self) -> Iterator[Item]:
         """Records that are worked on, or were and wait for their next try."""
@@ -202,6 +206,7 @@ class ConsumingLoop:
             if self._assignment is assignment:
                 self._assignment = self._no_assignment()
                 self._pauses.reset()
+                self._watchdog.look(())
             self._idle.set()
 
     async def assigned(
@@ -219,11 +224,10 @@ class ConsumingLoop:
             self._fail(error)
 
     def _own(self, partitions: Collection[Partition]) -> None:
-        now = self._clock.monotonic()
         self._assignment = Assignment(Schedule(self._slots))
         for partition in sorted(partitions):
             self._assignment.partitions[partition] = OwnedPartition(
-                partition, self._lanes[partition.topic], last_progress=now
+                partition, self._lanes[partition.topic]
             )
         self._metrics.assigned_partitions.set(len(partitions))
         names = [f"{p.topic}/{p.number}" for p in sorted(partitions)]
@@ -378,7 +382,6 @@ class ConsumingLoop:
     def _finish(self, item: Item) -> None:
         owner = item.owner
         owner.tracker.finish(item.record.offset)
-        owner.last_progress = self._clock.monotonic()
         self._pauses.process_bytes -= item.size
         if owner.held:
             self._release(owner, item.assignment)
@@ -418,6 +421,7 @@ class ConsumingLoop:
             assignment = self._assignment
             if assignment.open:
                 self._pauses.tick(assignment.partitions.values())
+                self._watchdog.look(assignment.partitions.values())
             self._metrics.in_flight_records.set(assignment.in_flight_records)
             self._metrics.in_flight_bytes.set(self._pauses.process_bytes)
 

@@ -335,6 +335,7 @@ class StageProcess(Generic[S]):
                 process_bytes=settings.max_in_flight_bytes,
                 ahead_high=settings.ahead_high_records,
                 ahead_low=settings.ahead_low_records,
+                patience_s=settings.stuck_after_s,
             ),
             metrics=self._metrics,
             clock=self._clock,

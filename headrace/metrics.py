@@ -85,6 +85,13 @@ class Metrics:
             "When a record was last finished, seconds since 1970.",
         )
 
+        self.unmoved_seconds = self._by(
+            Gauge,
+            "partition_unmoved_seconds",
+            "Longest time that a partition with work has not moved, held ones aside.",
+            "lane",
+        )
+
     def _records(self) -> None:
         self.received_records = self._by(
             Counter, "received_records_total", "Records read.", "lane"

@@ -23,6 +23,8 @@ class LoopLimits:
     process_bytes: int
     ahead_high: int
     ahead_low: int
+    patience_s: float = 600.0
+    """For how long a partition with work may stand still."""
 
     def of(self, lane: Lane) -> Limits:
         """The marks of a partition; the bulk lane leaves a quarter of the memory."""

@@ -212,6 +212,12 @@ class StageSettings(Settings):
     )
     attempts: int = Field(3, ge=1, description="For a document's own failures.")
     backoff_s: float = Field(2.0, gt=0, description="First wait; doubles to 30 s.")
+    stuck_after_s: float = Field(
+        600.0,
+        gt=0,
+        description="Not ready when a partition with work has not moved for this long; "
+        "more than a document may take.",
+    )
     ahead_high_records: int = Field(
         2000, ge=1, description="Pause a partition when the next stage is this behind."
     )
