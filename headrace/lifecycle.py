@@ -32,6 +32,7 @@ from headrace.heartbeats import Heartbeats
 from headrace.kafka_source import KafkaSource
 from headrace.lag import LagReader
 from headrace.last_resort import LastResort
+from headrace.leaving import leave
 from headrace.loop_delay import MeasuringSelector, new_event_loop
 from headrace.messages import Stage
 from headrace.metrics import Metrics
@@ -119,6 +120,7 @@ def main(
         adopt: see ``consumer.ConsumingLoop``.
     """
     selector = MeasuringSelector()
+    status = 0
     try:
         settings = load_settings(settings_type)
         process = StageProcess(stage, settings, build, adopt=adopt)
@@ -127,11 +129,11 @@ def main(
             runner.run(process.run())
     except ConfigurationError as error:
         sys.stderr.write(f"configuration error: {error}\n")
-        sys.exit(EXIT_CONFIGURATION)
+        status = EXIT_CONFIGURATION
     except Exception as error:  # noqa: BLE001  whatever it is, the process is over
         _log.critical("the process failed", exc_info=error)
-        sys.exit(1)
-    sys.exit(0)
+        status = 1
+    leave(status)
 
 
 class StageProcess(Generic[S]):

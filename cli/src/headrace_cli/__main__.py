@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
+from headrace.leaving import leave
 from headrace_cli.app import build_app
 
 
-def main() -> None:
-    """Run the command that the arguments name."""
-    build_app()()
+def main() -> NoReturn:
+    """Run the command that the arguments name, and end the process."""
+    try:
+        build_app()()
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else 0)
+    leave(0)
 
 
 if __name__ == "__main__":

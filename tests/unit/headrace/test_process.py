@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -145,29 +146,66 @@ def test_a_secret_is_not_shown_when_it_is_wrong(
     assert "canary" not in str(raised.value)
 
 
-def test_a_bad_object_store_ends_the_process_though_no_broker_answers() -> None:
+NO_BROKER = {
+    "HEADRACE_OBJECT_STORE_URL": "file:///dev/shm",
+    "HEADRACE_PROBE_HOST": "127.0.0.1",
+    "HEADRACE_PROBE_PORT": "0",
+    "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+}
+
+
+def started(*lines: str, **variables: str) -> subprocess.Popen[str]:
+    """A stage that waits for a broker for ever, with something of its own before."""
     program = (
-        "from headrace.lifecycle import main\n"
-        "from headrace.messages import Stage\n"
-        "from headrace.settings import StageSettings\n"
-        "main(Stage.LOADER, StageSettings, lambda context: None)\n"
+        *lines,
+        "from headrace.lifecycle import main",
+        "from headrace.messages import Stage",
+        "from headrace.settings import StageSettings",
+        "main(Stage.LOADER, StageSettings, lambda context: None)",
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        env={
-            **os.environ,
-            "HEADRACE_OBJECT_STORE_URL": "ftp://host/x",
-            "HEADRACE_PROBE_HOST": "127.0.0.1",
-            "HEADRACE_PROBE_PORT": "0",
-            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
-        },
-        capture_output=True,
+    return subprocess.Popen(
+        [sys.executable, "-c", "\n".join(program)],
+        env={**os.environ, **NO_BROKER, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
     )
-    assert ended.returncode == EXIT_CONFIGURATION
-    assert "HEADRACE_OBJECT_STORE_URL" in ended.stderr
+
+
+def waiting(process: subprocess.Popen[str]) -> None:
+    """Return once it waits for the broker."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "waiting for Kafka" in line:
+            return
+    pytest.fail(f"it ended with {process.wait()}")
+
+
+def test_a_bad_object_store_ends_the_process_though_no_broker_answers() -> None:
+    process = started(HEADRACE_OBJECT_STORE_URL="ftp://host/x")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == EXIT_CONFIGURATION
+    assert "HEADRACE_OBJECT_STORE_URL" in said
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_stage_that_is_told_to_end_while_it_starts_does(times: int) -> None:
+    process = started()
+    waiting(process)
+    for _ in range(times):
+        process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert '"event": "stopped"' in said
+
+
+def test_a_stage_ends_without_taking_the_interpreter_apart() -> None:
+    # Threads of the object store may still want to enter it.
+    process = started("import atexit, os", "atexit.register(os.abort)")
+    waiting(process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
 
 
 def test_kafka_options() -> None:
