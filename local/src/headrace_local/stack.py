@@ -63,6 +63,7 @@ class RunningStack:
     settings: Settings
     supervisor: Supervisor
     probes: Mapping[str, str]
+    """Where each stage's probes listen; follows a stage that starts again."""
 
 
 @asynccontextmanager
@@ -81,9 +82,11 @@ async def running_stack(
         builder = _Builder(plan)
         plan.data_dir.write_state(builder.state(serving=False))
         serving = len(plan.stages) == len(Stage)
+        probes: dict[str, str] = {}
 
         def announce() -> None:
             # Again after each restart: the stage listens elsewhere then.
+            probes.update(builder.probes())
             plan.data_dir.write_state(builder.state(serving=serving))
 
         supervisor = Supervisor(
@@ -96,9 +99,7 @@ async def running_stack(
         try:
             announce()
             yield RunningStack(
-                settings=builder.settings,
-                supervisor=supervisor,
-                probes=builder.probes(),
+                settings=builder.settings, supervisor=supervisor, probes=probes
             )
         finally:
             plan.data_dir.write_state(builder.state(serving=False))
@@ -257,7 +258,7 @@ class _Builder:
             "HEADRACE_DRAIN_S": str(DRAIN_S),
             "HEADRACE_SESSION_TIMEOUT_S": str(SESSION_TIMEOUT_S),
             "HEADRACE_WORK_DIR": str(self._dir.path / "work"),
-            "HEADRACE_EMBED_CACHE_FILE": str(self._dir.cache / "embeddings.sqlite"),
+            "HEADRACE_EMBED_CACHE_FILE": str(self._dir.cache / "embeddings.ring"),
         }
         roots = json.dumps([str(root.resolve()) for root in self._plan.file_roots])
         self._dir.cache.mkdir(parents=True, exist_ok=True)
