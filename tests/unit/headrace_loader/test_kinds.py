@@ -1,6 +1,9 @@
 """Telling texts apart: content first, names and declarations as hints."""
 
+import re
+
 import pytest
+from headrace_loader import kinds
 from headrace_loader.kinds import Kind, TextKind, text_kind
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +62,43 @@ def test_code_has_a_media_type_of_its_language() -> None:
 @given(st.text(max_size=300), st.text(max_size=30), st.text(max_size=30))
 def test_any_text_has_a_kind(head: str, name: str, media_type: str) -> None:
     text_kind(head, name=name, media_type=media_type)
+
+
+LINES = st.lists(
+    st.sampled_from(
+        [
+            *("\r", "\n", "\r\n", "\v", "\x1c", "\x85", "\u2028", "", " ", "\t", "é"),
+            *(
+                "From: a",
+                "Subject:b",
+                "Date: c",
+                "From x",
+                "a,b,c",
+                "{",
+                "}",
+                "y" * 500,
+            ),
+        ]
+    ),
+    max_size=60,
+).map("".join)
+
+
+@given(LINES, st.integers(0, 1200), st.integers(1, 60))
+def test_the_first_lines_are_those_of_the_whole(
+    text: str, before: int, count: int
+) -> None:
+    head = "x" * before + "\n" + text
+
+    assert kinds._first_lines(head, count) == head.splitlines()[:count]
+
+
+@given(LINES)
+def test_what_cannot_begin_a_mail_is_none(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kinds, "_MAIL_START", re.compile(""))
+        mail = kinds._is_mail(text)
+    assert kinds._is_mail(text) == mail
 
 
 @pytest.mark.parametrize(

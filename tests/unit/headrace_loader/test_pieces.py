@@ -1,5 +1,7 @@
 """From pieces to parts: the bounds and offsets that every later stage relies on."""
 
+import re
+
 from headrace_loader.pieces import (
     MAX_HEADING_BYTES,
     MAX_PART_BYTES,
@@ -36,6 +38,25 @@ PIECES = st.builds(
     has_header=st.booleans(),
     fresh=st.booleans(),
 )
+
+
+UNWANTED = "[\0-\x08\x0e-\x1f\x7f\ufeff\ufffe\uffff\ud800-\udfff]"
+
+
+@given(
+    st.text(st.characters(codec=None)),
+    st.text(
+        st.sampled_from(
+            "\0\x08\t\n\v\f\r\x0e\x1f \x7f\x80é"
+            "\ufefe\ufeff\ufffd\ufffe\uffff\ud800\U0001f600"
+        )
+    ),
+)
+def test_a_clean_text_holds_nothing_that_no_text_may(one: str, other: str) -> None:
+    text = one + other
+    lines = re.sub(r"\r\n?|\f|\v", "\n", text)
+
+    assert clean(text) == re.sub(UNWANTED, "", lines)
 
 
 @BOUNDED

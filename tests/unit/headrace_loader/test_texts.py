@@ -70,6 +70,9 @@ def test_binary_is_no_text() -> None:
     assert is_text("ä\t\r\n\x1b[0m".encode())
     assert not is_text(b"\x89PNG\r\n\x1a\n\0\0\0")
     assert not is_text(bytes(range(1, 32)) * 10)
+    assert is_text("no mark".encode("utf-16-le"))
+    assert is_text("\0".encode("utf-16"))
+    assert not is_text(b"one \0 in a text")
 
 
 def test_the_charset_of_a_media_type() -> None:

@@ -186,6 +186,8 @@ _HTML_START = re.compile(
 )
 _XML_START = re.compile(r"\s*<\?xml\s")
 _MAIL_HEADER = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,60}):[ \t\r\n]")
+_MAIL_START = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}:|From | |\t")
+"""How the first line of every mail begins."""
 _MAIL_NAMES = frozenset(
     {
         "from",
@@ -244,6 +246,8 @@ _CODE_SIGNS: tuple[tuple[str, tuple[re.Pattern[str], ...]], ...] = tuple(
 _JSON_LINE = re.compile(r"\s*[\[{]")
 _DELIMITERS = "\t;,|"
 _TABLE_LINES = 5
+_FEW = 2048
+"""Characters that most often hold as many lines as are looked at."""
 
 
 def text_kind(head: str, *, name: str = "", media_type: str = "") -> TextKind:
@@ -339,15 +343,17 @@ def _language(head: str) -> str:
 
 
 def _is_json_lines(head: str) -> bool:
-    lines = [line for line in head.splitlines()[:4] if line.strip()]
+    lines = [line for line in _first_lines(head, 4) if line.strip()]
     return len(lines) > 1 and all(
         line.rstrip().endswith("}") and line.startswith("{") for line in lines[:-1]
     )
 
 
 def _is_mail(head: str) -> bool:
+    if not _MAIL_START.match(head):
+        return False
     names: set[str] = set()
-    for number, line in enumerate(head.splitlines()[:60]):
+    for number, line in enumerate(_first_lines(head, 60)):
         if not line.strip():
             break
         if line[0] in " \t" or (number == 0 and line.startswith("From ")):
@@ -371,7 +377,7 @@ def _interpreter(head: str) -> str:
 
 def _is_table(head: str) -> bool:
     """Lines that all hold the same number of one delimiter, twice at least."""
-    lines = head.splitlines()[:20]
+    lines = _first_lines(head, 20)
     if len(head) > 60_000:
         lines = lines[:-1]
     lines = [line for line in lines if line.strip()]
@@ -382,3 +388,10 @@ def _is_table(head: str) -> bool:
         if len(counts) == 1 and counts.pop() >= 2:
             return True
     return False
+
+
+def _first_lines(head: str, count: int) -> list[str]:
+    """The first lines; to split all of a text costs more than all else here."""
+    lines = head[:_FEW].splitlines()
+    # The last of them may be cut.
+    return lines[:count] if len(lines) > count else head.splitlines()[:count]

@@ -31,6 +31,9 @@ _LINE_END = re.compile(r"\r\n?|\f|\v")
 # Control characters mean nothing to a reader, and half of a surrogate pair cannot be
 # encoded. U+FEFF is a byte order mark wherever it stands.
 _UNWANTED = re.compile("[\0-\x08\x0e-\x1f\x7f\ufeff\ufffe\uffff\ud800-\udfff]")
+_CONTROLS = bytes([*range(9), *range(0x0E, 0x20), 0x7F])
+_MARKS = "\ufeff\ufffe\uffff"
+"""With ``_CONTROLS`` all of ``_UNWANTED`` that UTF-8 can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,18 @@ def clean(text: str) -> str:
     """With Unix line ends and without characters that no text may hold."""
     if "\r" in text or "\f" in text or "\v" in text:
         text = _LINE_END.sub("\n", text)
-    if _UNWANTED.search(text):
-        text = _UNWANTED.sub("", text)
-    return text
+    return _UNWANTED.sub("", text) if _holds_unwanted(text) else text
+
+
+def _holds_unwanted(text: str) -> bool:
+    """Whether ``_UNWANTED`` finds something, in a fraction of its time."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        return True
+    if len(data.translate(None, _CONTROLS)) != len(data):
+        return True
+    return len(data) != len(text) and any(mark in text for mark in _MARKS)
 
 
 def clip(text: str, limit: int) -> str:

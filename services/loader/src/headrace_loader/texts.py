@@ -20,6 +20,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_ALL_MARKS = tuple(mark for mark, _ in _MARKS)
 _CONTROLS = bytes(set(range(32)) - {7, 8, 9, 10, 12, 13, 27})
 # Python's own escapes, some of them slow on hostile input.
 _NO_CHARSETS = {
@@ -35,17 +36,19 @@ _MOSTLY = 0.3
 
 def is_text(head: bytes) -> bool:
     """Whether bytes look like text in some charset, by what no text holds."""
-    if charset_by_mark(head) or _utf16_without_mark(head):
+    if charset_by_mark(head):
         return True
     if b"\0" in head:
-        return False
+        return bool(_utf16_without_mark(head))
     controls = len(head) - len(head.translate(None, _CONTROLS))
     return controls * 100 <= len(head)
 
 
 def charset_by_mark(head: bytes) -> str:
     """The charset that a byte order mark names, or nothing."""
-    return next((name for mark, name in _MARKS if head.startswith(mark)), "")
+    if not head.startswith(_ALL_MARKS):
+        return ""
+    return next(name for mark, name in _MARKS if head.startswith(mark))
 
 
 def find_charset(file: BinaryIO, *, declared: str = "") -> str:
