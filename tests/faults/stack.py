@@ -59,6 +59,8 @@ STAGE_ENVIRONMENT: Mapping[str, str] = {
     "HEADRACE_DRAIN_S": "10",
     "HEADRACE_SESSION_TIMEOUT_S": str(SESSION_S),
     "HEADRACE_BACKOFF_S": str(scaled(2)),
+    # What a row sends must be asked of the provider, and twice must be seen.
+    "HEADRACE_EMBED_CACHE_BYTES": "0",
     "HEADRACE_EMBED_CALL_DEADLINE_S": str(scaled(60)),
     "HEADRACE_EMBED_BATCH_DEADLINE_S": str(scaled(120)),
     "HEADRACE_INDEX_SWEEP_INTERVAL_S": "2",

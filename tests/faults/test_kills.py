@@ -1,0 +1,164 @@
+"""Rows 1 to 4: kill -9 at every point of a stage's work, while documents change."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from headrace.messages import Lane, Stage
+from tests.faults.harness import Harness, Settled, text_of
+from tests.faults.reporting import Row
+from tests.faults.stack import SESSION_S
+from tests.support.eventually import eventually
+
+POINTS = (
+    "after_poll",
+    "after_decode",
+    "mid_batch",
+    "before_produce",
+    "after_produce_before_commit",
+    "during_commit",
+    "after_commit",
+)
+DOCUMENTS = 12
+CALLS = 2
+"""What the embedder has in flight at most, unless told otherwise."""
+
+
+async def killed_at(
+    harness: Harness, stage: Stage, point: str, *, env: dict[str, str] | None = None
+) -> None:
+    """Let a stage die at a point while there is work, and start it again."""
+    machine = harness.failpoint(stage, point, at=2)
+    await change(harness, point)
+    await machine.ended()
+    assert machine.hit, f"the {stage} died by itself: {machine.last_words()}"
+    # As the broker does once the session is over; the last kill waits for that.
+    await harness.evict(stage)
+    await machine.start(env=env)
+
+
+async def change(harness: Harness, prefix: str) -> None:
+    """New documents, and former ones updated, shrunk and deleted, in both lanes."""
+    former = sorted(harness.ledger.expected)
+    names = await harness.load(DOCUMENTS, prefix=prefix)
+    await harness.upsert(names[0], text_of(names[0], 2, 90), lane=Lane.BULK)
+    await harness.upsert(names[1], text_of(names[1], 2, 3))
+    await harness.delete(names[2], lane=Lane.BULK)
+    for number, name in enumerate(former[-6:]):
+        if number % 3:
+            await harness.upsert(name, text_of(name, 5, 12), lane=Lane.BULK)
+        else:
+            await harness.delete(name)
+
+
+async def moves_again(harness: Harness, stage: Stage) -> float:
+    """Kill a stage, start it at once; after how long its group commits again."""
+    machine = harness.stage(stage)
+    await harness.drained()
+    await machine.kill9()
+    killed = time.monotonic()
+    await machine.start(wait=False)
+    await harness.load(3, prefix="after-the-kill")
+    await eventually(lambda: committed(harness, stage), patience_s=SESSION_S * 10)
+    return time.monotonic() - killed
+
+
+async def committed(harness: Harness, stage: Stage) -> bool:
+    waiting = await harness.waiting()
+    before = [
+        each for each in Stage if list(Stage).index(each) < list(Stage).index(stage)
+    ]
+    return not waiting[stage] and not any(waiting[each] for each in before)
+
+
+def say(row: Row, settled: Settled, moved_s: float) -> None:
+    """What a row of kills shows."""
+    row.result(
+        lost=settled.lost,
+        duplicates=settled.duplicates,
+        recovery_s=moved_s,
+        note=f"the group moves again {moved_s:.1f} s after the kill, "
+        f"the session is {SESSION_S:.0f} s",
+        details=settled.details,
+    )
+
+
+@pytest.mark.row("1", level=2, injected="kill -9 of the loader at each point")
+async def test_row_01_kill_loader(harness: Harness, row: Row) -> None:
+    page = "<html><body><p>The {0} turns slowly tonight.</p></body></html>"
+    loader = harness.stage(Stage.LOADER)
+    for point in POINTS:
+        # Parsed in a child process, by way of files.
+        await harness.upsert(f"{point}.html", page.format(point))
+        harness.ledger.expect(f"{point}.html", f"The {point} turns slowly tonight.")
+        await killed_at(harness, Stage.LOADER, point)
+    moved_s = await moves_again(harness, Stage.LOADER)
+    settled = await harness.settled()
+    # What the dead left behind is gone, and the living keeps nothing.
+    [own] = loader.work_dir.glob("process-*")
+    assert not list(own.glob("file-*"))
+    say(row, settled, moved_s)
+
+
+@pytest.mark.row("2", level=2, injected="kill -9 of the chunker at each point")
+async def test_row_02_kill_chunker(harness: Harness, row: Row) -> None:
+    for point in POINTS:
+        await killed_at(harness, Stage.CHUNKER, point)
+    moved_s = await moves_again(harness, Stage.CHUNKER)
+    settled = await harness.settled()
+    before = await harness.point_ids()
+    # The same chunks once more: had they other ids, there would be more points.
+    harness.failpoint(Stage.CHUNKER, "after_produce_before_commit", at=3)
+    chunker = harness.stage(Stage.CHUNKER)
+    names = await harness.load(3, prefix="twice", words=300)
+    await chunker.ended()
+    await harness.evict(Stage.CHUNKER)
+    await chunker.start()
+    settled = await harness.settled()
+    added = await harness.point_ids() - before
+    states = [await harness.state(name) for name in names]
+    assert len(added) == sum(state.visible.count for state in states if state)
+    say(row, settled, moved_s)
+
+
+@pytest.mark.row("3", level=2, injected="kill -9 of the embedder at each point")
+async def test_row_03_kill_embedder(harness: Harness, row: Row) -> None:
+    batch = 5
+    env = {
+        "HEADRACE_EMBED_BATCH_MIN": str(batch),
+        "HEADRACE_EMBED_BATCH_MAX": str(batch),
+        "HEADRACE_EMBED_CACHE_FILE": str(harness.stack.directory / "vectors"),
+        "HEADRACE_EMBED_CACHE_BYTES": str(1024 * 1024),
+    }
+    embedder = harness.stage(Stage.EMBEDDER)
+    await embedder.restart(env=env)
+    for point in POINTS:
+        await killed_at(harness, Stage.EMBEDDER, point, env=env)
+    paid = harness.provider.paid
+    again = sum(times - 1 for times in paid.values())
+    # O5: no more than what was in flight at each kill.
+    assert again <= len(POINTS) * CALLS * batch
+    moved_s = await moves_again(harness, Stage.EMBEDDER)
+    row.note = f"{again} of {paid.total()} texts paid for twice in {len(POINTS)} kills"
+    say(row, await harness.settled(), moved_s)
+
+
+@pytest.mark.row("4", level=2, injected="kill -9 of the indexer at each point")
+async def test_row_04_kill_indexer(harness: Harness, row: Row) -> None:
+    for point in POINTS:
+        await killed_at(harness, Stage.INDEXER, point)
+    indexer = harness.failpoint(Stage.INDEXER, "between_upsert_and_cleanup")
+    await change(harness, "cleanup")
+    await indexer.ended()
+    await harness.evict(Stage.INDEXER)
+    await indexer.start()
+    moved_s = await moves_again(harness, Stage.INDEXER)
+    settled = await harness.settled()
+    stored = len(await harness.point_ids())
+    visible = 0
+    async for state in harness.store.scroll_states(harness.collection):
+        visible += state.visible.count if state.live_set else 0
+    assert stored == visible
+    say(row, settled, moved_s)
