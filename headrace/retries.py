@@ -1,47 +1,15 @@
-"""What happens after a failure, by the class of the error. Pure: no I/O."""
+"""What is said of a failure, and how long to wait after it. Pure: no I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 
-from headrace.errors import DocumentFailure, SharedFailure
+from headrace.errors import DocumentFailure
 from headrace.messages import StatusError
 
 LONGEST_RETRY_AFTER_S = 3600.0
 """A longer Retry-After is taken as this: quotas are raised by people meanwhile."""
-
-
-class Action(StrEnum):
-    """What the loop does with the record."""
-
-    PAUSE = "pause"
-    """Stop reading its partition, wait, try again; without limit."""
-    RETRY = "retry"
-    """Wait, try again."""
-    DEAD_LETTER = "dead_letter"
-    """Give up on it; the partition goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The action and what to say about it."""
-
-    action: Action
-    error: StatusError
-    """Its code is the metric label."""
-    retry_after_s: float | None = None
-
-
-def classify(error: Exception, *, attempt: int, attempts: int) -> Verdict:
-    """The table of ``errors``; ``attempt`` of ``attempts`` has just failed."""
-    if isinstance(error, SharedFailure):
-        described = StatusError(error.reason, str(error), retryable=True)
-        return Verdict(Action.PAUSE, described, error.retry_after)
-    described = describe(error)
-    again = described.retryable and attempt < attempts
-    return Verdict(Action.RETRY if again else Action.DEAD_LETTER, described)
 
 
 def describe(error: Exception) -> StatusError:

@@ -15,7 +15,7 @@ from headrace.handler import Delivery, Handler, Record
 from headrace.headers import count_of
 from headrace.messages import StatusError
 from headrace.metrics import Metrics
-from headrace.retries import Action, Backoff, classify
+from headrace.retries import Backoff, describe
 
 _log = structlog.get_logger(__name__)
 
@@ -107,23 +107,23 @@ class Worker:
             return self._hold(item, error)
         item.outages = 0
         item.failures += 1
-        verdict = classify(error, attempt=item.failures, attempts=self._attempts)
+        described = describe(error)
         where = _where(item.record)
         if not isinstance(error, DocumentFailure):
             _log.error("unexpected error", **where, exc_info=error)
-        if verdict.action is Action.DEAD_LETTER:
-            item.given_up = verdict.error
+        if not described.retryable or item.failures >= self._attempts:
+            item.given_up = described
             _log.warning(
                 "record given up",
                 **where,
-                code=verdict.error.code,
-                reason=verdict.error.message,
+                code=described.code,
+                reason=described.message,
                 attempts=item.failures,
             )
             return None
-        self._metrics.retries(verdict.error.code).inc()
+        self._metrics.retries(described.code).inc()
         wait_s = self._backoff.wait_s(item.failures, random=self._random)
-        return Result(Outcome.RETRY, wait_s, verdict.error.code)
+        return Result(Outcome.RETRY, wait_s, described.code)
 
     def _hold(self, item: Item, error: SharedFailure) -> Result:
         item.outages += 1

@@ -6,39 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.errors import DocumentFailure, SharedFailure, Unreadable
-from headrace.retries import Action, Backoff, classify, describe
+from headrace.errors import DocumentFailure, Unreadable
+from headrace.retries import Backoff, describe
 
 
 @pytest.mark.parametrize(
-    ("error", "attempt", "action", "code"),
+    ("error", "code", "retryable"),
     [
-        (SharedFailure("store_unavailable", "down"), 1, "pause", "store_unavailable"),
-        (SharedFailure("store_unavailable", "down"), 99, "pause", "store_unavailable"),
-        (DocumentFailure("timeout", "slow", retryable=True), 1, "retry", "timeout"),
-        (DocumentFailure("timeout", "slow", retryable=True), 2, "retry", "timeout"),
-        (
-            DocumentFailure("timeout", "slow", retryable=True),
-            3,
-            "dead_letter",
-            "timeout",
-        ),
-        (DocumentFailure("blocked_url", "no"), 1, "dead_letter", "blocked_url"),
-        (Unreadable("bad_bytes", "no"), 1, "dead_letter", "bad_bytes"),
-        (KeyError("x"), 1, "retry", "internal_error"),
-        (KeyError("x"), 3, "dead_letter", "internal_error"),
+        (DocumentFailure("timeout", "slow", retryable=True), "timeout", True),
+        (DocumentFailure("blocked_url", "no"), "blocked_url", False),
+        (Unreadable("bad_bytes", "no"), "bad_bytes", False),
+        (KeyError("x"), "internal_error", True),
     ],
 )
-def test_the_class_decides(
-    error: Exception, attempt: int, action: str, code: str
-) -> None:
-    verdict = classify(error, attempt=attempt, attempts=3)
-    assert (verdict.action, verdict.error.code) == (Action(action), code)
-
-
-def test_retry_after_is_passed_on() -> None:
-    error = SharedFailure("rate_limited", "429", retry_after=7)
-    assert classify(error, attempt=1, attempts=3).retry_after_s == 7
+def test_the_class_decides(error: Exception, code: str, retryable: bool) -> None:  # noqa: FBT001
+    described = describe(error)
+    assert (described.code, described.retryable) == (code, retryable)
 
 
 def test_an_unexpected_error_does_not_show_its_text() -> None:
