@@ -24,10 +24,11 @@ import msgspec
 import numpy as np
 import structlog
 from aiohttp import web
+from headrace_embedder.batches import Text
 from headrace_embedder.breaker import Breaker
-from headrace_embedder.cache import CacheKeys, SqliteCache
+from headrace_embedder.cache import CacheKeys, FileCache
 from headrace_embedder.calls import CallLimits, Calls
-from headrace_embedder.embedding import Embedding, Text
+from headrace_embedder.embedding import Embedding
 from headrace_embedder.providers.answers import Encoding, Expected, decode
 from headrace_embedder.providers.hash_provider import hash_vector
 from headrace_embedder.providers.local_model import MODELS, LocalModelProvider
@@ -114,7 +115,7 @@ async def through_the_embedder(base_url: str, file: Path) -> None:
     )
     embedding = Embedding(
         calls=calls,
-        cache=SqliteCache(str(file), max_bytes=1024**3),
+        cache=FileCache(str(file), max_bytes=1024**3, vector_bytes=4 * DIMENSIONS),
         provider=provider,
         clock=clock,
         metrics=metrics,
@@ -173,7 +174,7 @@ async def measure(base_url: str, *, with_local: bool) -> None:
     for batch in (8, SLICE, 200):
         await through_the_provider(base_url, batch=batch)
     with TemporaryDirectory() as folder:
-        await through_the_embedder(base_url, Path(folder) / "cache.db")
+        await through_the_embedder(base_url, Path(folder) / "cache")
     await decoding()
     if with_local:
         await local()

@@ -67,7 +67,7 @@ async def built(server: FakeOpenAI, file: Path) -> EmbedderHandler:
 
 def wanted(count: int) -> list[Text]:
     return [
-        Text(f"chunk {number}!", 3, f"{number}".encode() * 8) for number in range(count)
+        Text(f"chunk {number}!", 3, f"{number:032}".encode()) for number in range(count)
     ]
 
 

@@ -9,7 +9,13 @@ from headrace import fingerprint
 from headrace.lifecycle import StageContext
 from headrace.retries import Backoff
 from headrace_embedder.breaker import Breaker
-from headrace_embedder.cache import CacheKeys, SqliteCache
+from headrace_embedder.cache import (
+    MEMORY_BYTES,
+    CacheKeys,
+    FileCache,
+    MemoryCache,
+    VectorCache,
+)
 from headrace_embedder.calls import CallLimits, Calls
 from headrace_embedder.embedding import Embedding
 from headrace_embedder.factory import build_provider
@@ -41,9 +47,7 @@ async def build(context: StageContext[EmbedderSettings]) -> EmbedderHandler:
     calls.check()
     embedding = Embedding(
         calls=calls,
-        cache=SqliteCache(
-            settings.embed_cache_file, max_bytes=settings.embed_cache_bytes
-        ),
+        cache=_cache(settings),
         provider=provider,
         clock=context.clock,
         metrics=context.metrics,
@@ -62,4 +66,14 @@ async def build(context: StageContext[EmbedderSettings]) -> EmbedderHandler:
         metrics=context.metrics,
         clock=context.clock,
         worker_version=version("headrace"),
+    )
+
+
+def _cache(settings: EmbedderSettings) -> VectorCache:
+    if not settings.embed_cache_file:
+        return MemoryCache(max_bytes=min(settings.embed_cache_bytes, MEMORY_BYTES))
+    return FileCache(
+        settings.embed_cache_file,
+        max_bytes=settings.embed_cache_bytes,
+        vector_bytes=4 * settings.embedding_dimensions,
     )

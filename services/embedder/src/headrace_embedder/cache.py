@@ -1,49 +1,26 @@
-"""Vectors that were paid for, kept on disk by what decides them.
+"""Vectors that were paid for, kept by what decides them.
 
-A cache and nothing more: whatever is wrong with it costs calls, never a document. All
-of SQLite runs in one thread of its own.
+A cache and nothing more: whatever is wrong with it costs calls, never a document.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
-import os
-import sqlite3
-import time
-import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import structlog
 
 from headrace.fingerprint import ModelSettings
+from headrace_embedder.ring_file import RingFile
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 MEMORY_BYTES = 64 * 1024**2
 """Of a cache without a file: enough to adopt calls that a rebalance orphaned."""
-PAGE_BYTES = 8192
-"""One vector of 1,536 dimensions and its key fill one page; half the CPU of 4096."""
-KEYS_A_QUERY = 512
-_BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS vectors (
-    id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, value BLOB NOT NULL
-)
-"""
-
-
-# Cheaper than INSERT OR REPLACE, and mends a value that rotted.
-_INSERT = """
-INSERT INTO vectors (key, value) VALUES (?, ?)
-ON CONFLICT (key) DO UPDATE SET value = excluded.value
-"""
 
 
 class CacheKeys:
@@ -88,141 +65,147 @@ class VectorCache(Protocol):
         """Finish what was begun; called once."""
 
 
-class SqliteCache:
-    """Bounded; the oldest entries go first.
+class MemoryCache:
+    """A ``VectorCache`` that ends with the process; the oldest entries go first."""
 
-    A file that SQLite cannot read is moved aside and a new one begun. A full or
-    read-only disk makes every text a miss, said once in the log.
+    def __init__(self, *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._vectors: OrderedDict[bytes, bytes] = OrderedDict()
+
+    async def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Those that are there."""
+        return {key: self._vectors[key] for key in keys if key in self._vectors}
+
+    async def put(self, vectors: Sequence[tuple[bytes, bytes]]) -> None:
+        """Keep pairs of key and vector."""
+        for key, vector in vectors:
+            self._bytes += len(vector) - len(self._vectors.pop(key, b""))
+            self._vectors[key] = vector
+        while self._bytes > self._max_bytes:
+            _, oldest = self._vectors.popitem(last=False)
+            self._bytes -= len(oldest)
+
+    async def close(self) -> None:
+        """Nothing was begun."""
+
+
+class FileCache:
+    """A ``VectorCache`` on disk; the oldest entries go first.
+
+    Where each vector is, is known in memory, so that only vectors that are there cost a
+    read: about 200 bytes each, 35 MB for a full gibibyte of 1,536 dimensions. All reads
+    and writes are in one thread and in order.
+
+    A file that cannot be used (a full or read-only disk, another process has it) makes
+    every text a miss, said once in the log.
     """
 
-    def __init__(self, file: str, *, max_bytes: int) -> None:
+    def __init__(self, file: str, *, max_bytes: int, vector_bytes: int) -> None:
         self._file = file
-        self._max_bytes = max_bytes if file else min(max_bytes, MEMORY_BYTES)
+        self._max_bytes = max_bytes
+        self._vector_bytes = vector_bytes
         self._log = structlog.get_logger(__name__)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vector-cache")
-        self._connection: sqlite3.Connection | None = None
+        self._ring: RingFile | None = None
+        self._numbers: dict[bytes, int] = {}
+        self._keys: list[bytes | None] = []
+        """By slot."""
+        self._next = 0
         self._complained = False
 
     async def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Those that are there."""
-        return await self._in_thread(lambda: self._guarded(self._read, keys, {}))
+        ring = await self._opened()
+        if ring is None:
+            return {}
+        known = [(key, self._numbers[key]) for key in keys if key in self._numbers]
+        if not known:
+            return {}
+
+        def read() -> dict[bytes, bytes]:
+            found = {key: ring.read(number, key) for key, number in known}
+            return {key: vector for key, vector in found.items() if vector is not None}
+
+        return await self._in_thread(read) or {}
 
     async def put(self, vectors: Sequence[tuple[bytes, bytes]]) -> None:
-        """Keep pairs of key and vector; known keys stay as they are."""
-        await self._in_thread(lambda: self._guarded(self._write, vectors, None))
+        """Keep pairs of key and vector."""
+        ring = await self._opened()
+        if ring is None or not ring.slots:
+            return
+        kept = vectors[-ring.slots :]
+        first = self._next
+        self._next += len(kept)
+        for number in range(first, self._next):
+            self._occupy(number, None)
+
+        def write() -> bool:
+            ring.write(first, kept)
+            return True
+
+        if await self._in_thread(write):
+            for number, (key, _) in enumerate(kept, first):
+                self._occupy(number, key)
 
     async def close(self) -> None:
         """Finish what was begun and close the file."""
         await self._in_thread(self._close)
         self._thread.shutdown(wait=False)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    async def _opened(self) -> RingFile | None:
+        """The file, opened by whoever needs it first."""
+        if self._ring is None:
+            await self._in_thread(self._open)
+        return self._ring
 
-    def _guarded(
-        self,
-        work: Callable[[sqlite3.Connection, Sequence[T]], R],
-        items: Sequence[T],
-        nothing: R,
-    ) -> R:
-        try:
-            if self._connection is None:
-                self._connection = self._open()
-            return work(self._connection, items)
-        except (sqlite3.Error, OSError) as error:
-            self._recover(error)
-            return nothing
-
-    def _open(self) -> sqlite3.Connection:
-        if self._file:
-            Path(self._file).parent.mkdir(parents=True, exist_ok=True)
-            # Vectors tell of their texts: nobody else's business.
-            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(
-            self._file or ":memory:",
-            isolation_level=None,
-            timeout=1.0,
-            check_same_thread=False,
-        )
-        try:
-            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(_SCHEMA)
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
-
-    def _read(
-        self, connection: sqlite3.Connection, keys: Sequence[bytes]
-    ) -> dict[bytes, bytes]:
-        found: dict[bytes, bytes] = {}
-        for start in range(0, len(keys), KEYS_A_QUERY):
-            part = keys[start : start + KEYS_A_QUERY]
-            marks = ",".join("?" * len(part))
-            rows = connection.execute(
-                f"SELECT key, value FROM vectors WHERE key IN ({marks})",  # noqa: S608  only marks
-                part,
-            )
-            found.update((key, value[4:]) for key, value in rows if _whole(value))
-        return found
-
-    def _write(
-        self, connection: sqlite3.Connection, vectors: Sequence[tuple[bytes, bytes]]
-    ) -> None:
-        rows = [
-            (key, zlib.crc32(vector).to_bytes(4, "little") + vector)
-            for key, vector in vectors
-        ]
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            connection.executemany(_INSERT, rows)
-            self._evict(connection, at_least=len(rows))
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-
-    def _evict(self, connection: sqlite3.Connection, *, at_least: int) -> None:
-        [pages] = connection.execute("PRAGMA page_count").fetchone()
-        [free] = connection.execute("PRAGMA freelist_count").fetchone()
-        if (pages - free) * PAGE_BYTES <= self._max_bytes:
+    def _open(self) -> None:
+        if self._ring is not None:
             return
-        # Twice what came in: the file ends below its bound without one long delete.
-        connection.execute(
-            "DELETE FROM vectors WHERE id IN "
-            "(SELECT id FROM vectors ORDER BY id LIMIT ?)",
-            (2 * at_least,),
+        ring = RingFile.open(
+            self._file, max_bytes=self._max_bytes, vector_bytes=self._vector_bytes
         )
-
-    def _recover(self, error: Exception) -> None:
-        self._close()
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if self._file and code in _BROKEN:
-            aside = f"{self._file}.broken-{time.time_ns()}"
-            for suffix in ("", "-wal", "-shm"):
-                if Path(self._file + suffix).exists():
-                    Path(self._file + suffix).rename(aside + suffix)
-            self._log.warning("embedding_cache_restarted", moved_to=aside)
-        elif not self._complained:
-            self._complained = True
-            self._log.warning(
-                "embedding_cache_unusable",
-                file=self._file,
-                error=str(error),
-                advice="texts are embedded again until it can be used",
-            )
+        if ring.set_aside:
+            self._log.warning("embedding_cache_restarted", moved_to=ring.set_aside)
+        self._keys = [None] * ring.slots
+        for number, key in ring.entries():
+            self._keys[number % ring.slots] = key
+            self._numbers[key] = max(number, self._numbers.get(key, 0))
+            self._next = max(number + 1, self._next)
+        # In this thread, so that a file whose opener was cancelled is closed all the
+        # same.
+        self._ring = ring
 
     def _close(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.close()
-            self._connection = None
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
 
+    def _occupy(self, number: int, key: bytes | None) -> None:
+        """Note which key a number's slot holds now, and forget the one before."""
+        slots = len(self._keys)
+        slot = number % slots
+        before = self._keys[slot]
+        last = None if before is None else self._numbers.get(before)
+        # A key that was kept again since is in another slot.
+        if before is not None and last is not None and last % slots == slot:
+            del self._numbers[before]
+        self._keys[slot] = key
+        if key is not None:
+            self._numbers[key] = number
 
-def _whole(value: object) -> bool:
-    """Whether it is what was stored: SQLite does not see a bit that fell over."""
-    return isinstance(value, bytes) and (
-        zlib.crc32(value[4:]) == int.from_bytes(value[:4], "little")
-    )
+    async def _in_thread(self, work: Callable[[], T]) -> T | None:
+        """What the work returns; ``None`` where the file cannot be used."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, work)
+        except OSError as error:
+            if not self._complained:
+                self._complained = True
+                self._log.warning(
+                    "embedding_cache_unusable",
+                    file=self._file,
+                    error=str(error),
+                    advice="texts are embedded again until it can be used",
+                )
+            return None
