@@ -6,9 +6,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from headrace_embedder.batches import Outcome, Text
 from headrace_embedder.breaker import Breaker
 from headrace_embedder.calls import KNOWN_GOOD_TEXT, CallLimits, Calls
-from headrace_embedder.embedding import Embedding, Outcome, Text
+from headrace_embedder.embedding import Embedding
 from headrace_embedder.providers.hash_provider import hash_vector
 
 from headrace.messages import Stage

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import pytest
-from headrace_embedder.embedding import Embedding, Outcome
+from headrace_embedder.batches import Outcome
+from headrace_embedder.embedding import Embedding
 from headrace_embedder.providers import Unclear
 
 from headrace.errors import SharedFailure

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from headrace_embedder.app import build
-from headrace_embedder.embedding import Text
+from headrace_embedder.batches import Text
 from headrace_embedder.handler import EmbedderHandler
 from headrace_embedder.providers.hash_provider import hash_vector
 from headrace_embedder.settings import EmbedderSettings

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Sequence
 
 import pytest
-from headrace_embedder.embedding import Embedding, Outcome
+from headrace_embedder.batches import Outcome
+from headrace_embedder.embedding import Embedding
 from headrace_embedder.providers import Unclear
 
 from headrace.errors import SharedFailure
@@ -17,6 +20,7 @@ from tests.support.embedding_world import (
     names,
     right,
 )
+from tests.support.fake_embedding import FakeProvider
 
 
 def test_the_rate_is_kept() -> None:
@@ -234,3 +238,39 @@ def test_a_check_that_waited_is_not_sent_into_a_pause() -> None:
 
     world.run(story)
     assert world.provider.calls == [["a"]]
+
+
+class OftenLimited(FakeProvider):
+    """Gives 429 to one call in five; to look for one bad text takes many more."""
+
+    random = random.Random(1)
+
+    async def embed(self, texts: Sequence[str], *, deadline: float) -> list[bytes]:
+        if self.random.random() < 0.2:
+            raise SharedFailure("provider_rate_limited", "429", retry_after=1.0)
+        return await super().embed(texts, deadline=deadline)
+
+
+@pytest.mark.parametrize("kind", ["broken", "refused"])
+@pytest.mark.parametrize("bad", [1, 10])
+def test_what_is_known_of_bad_texts_outlives_a_pause(kind: str, bad: int) -> None:
+    world = World(provider=OftenLimited())
+    wanted = names(200)
+    bad_ones = set(wanted[5 : 5 + bad])
+    setattr(world.provider, kind, bad_ones)
+
+    async def record(embedding: Embedding, part: list[str]) -> list[Outcome]:
+        while True:
+            try:
+                return await embed(embedding, *part)
+            except SharedFailure as error:
+                await asyncio.sleep((error.retry_after or 0) + 2)
+
+    async def story(embedding: Embedding) -> list[Outcome]:
+        parts = [wanted[start : start + 50] for start in range(0, 200, 50)]
+        async with asyncio.timeout(3600):
+            found = await asyncio.gather(*[record(embedding, one) for one in parts])
+        return [outcome for outcomes in found for outcome in outcomes]
+
+    for name, outcome in zip(wanted, world.run(story), strict=True):
+        assert isinstance(outcome, Hole) == (name in bad_ones)

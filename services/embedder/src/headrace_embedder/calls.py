@@ -171,25 +171,21 @@ class Calls:
 
         Args:
             since: number of the call that failed.
-            failures: how often, for the wait before the first look; 0 looks at once,
-                as does a breaker that waits for nothing but this.
+            failures: how often, for the wait before the next try; 0 does not wait.
 
         Raises:
             SharedFailure: it answered none: calls are paused now.
         """
-        while True:
-            self._raise_if_paused()
-            if failures and not self._breaker.doubtful:
-                await self._clock.sleep(
-                    self._backoff.wait_s(failures, random=self._random)
-                )
-            if self._answered > since:
-                return
+        # First the judgement, then the wait: a pause may come before that is over.
+        while self._answered <= since:
             self._raise_if_paused()
             await asyncio.wait({self._running_check()})
-            if self._answered > since:
-                return
-            failures += 1
+            if self._answered <= since:
+                self._raise_if_paused()
+                await self._back_off(failures)
+                failures += 1
+        if failures:
+            await self._back_off(failures)
 
     async def close(self) -> None:
         """Cancel the check, if one runs, and wait for its end."""
@@ -289,6 +285,10 @@ class Calls:
             # A text may have brought it out; the same text again will tell.
             self._log.exception("provider_broke")
             raise Unclear("internal_error", type(error).__name__) from error
+
+    async def _back_off(self, failures: int) -> None:
+        wait = self._backoff.wait_s(max(failures, 1), random=self._random)
+        await self._clock.sleep(wait)
 
     async def _wait_for_rate(self, tokens: int, *, requests: int = 1) -> None:
         for rate, amount in ((self._requests, requests), (self._tokens, tokens)):

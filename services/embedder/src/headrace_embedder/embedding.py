@@ -13,9 +13,7 @@ text: while the provider answers nobody, every waiting record gets a ``SharedFai
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 
 import structlog
 
@@ -23,59 +21,18 @@ from headrace.clock import Clock
 from headrace.errors import SharedFailure
 from headrace.messages import Hole
 from headrace.metrics import Metrics
+from headrace_embedder.batches import (
+    OWN_FAULT_AFTER,
+    REMEMBERED,
+    Batch,
+    Outcome,
+    Queue,
+    Text,
+    Wanted,
+)
 from headrace_embedder.cache import VectorCache
 from headrace_embedder.calls import Calls
 from headrace_embedder.providers import EmbeddingProvider, Rejected, Unclear
-
-OWN_FAULT_AFTER = 5
-"""Failures of a single text, the provider answering others each time."""
-SPLIT_AFTER = 2
-"""Failures of a batch as a whole; the first may be a blip."""
-
-Outcome = bytes | Hole
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """What to embed: prefix included, with its cache key and estimated tokens."""
-
-    text: str
-    tokens: int
-    key: bytes
-
-
-@dataclass(eq=False, slots=True)
-class _Wanted:
-    text: Text
-    future: asyncio.Future[Outcome]
-    waiters: int = 0
-    due: float = 0.0
-    attempts: int = 0
-
-
-@dataclass(eq=False, slots=True)
-class _Batch:
-    wanted: list[_Wanted]
-    began: float
-    suspect: bool = False
-    """Half of one that failed while the provider worked: split at the next failure."""
-    failures: int = 0
-    api_s: float = 0.0
-    """In calls; the waits between them do not count."""
-    first_failed_call: int = 0
-    reason: str = ""
-    detail: str = ""
-
-    def failed(self, error: Rejected | Unclear) -> None:
-        """Learn from one more failure."""
-        self.failures += 1
-        self.api_s += error.api_seconds
-        self.first_failed_call = self.first_failed_call or error.call
-        self.reason, self.detail = error.reason, error.message
-
-    @property
-    def tokens(self) -> int:
-        return sum(wanted.text.tokens for wanted in self.wanted)
 
 
 class Embedding:
@@ -99,10 +56,12 @@ class Embedding:
         self._metrics = metrics
         self._batch_wait_s = batch_wait_s
         self._batch_deadline_s = batch_deadline_s
-        self._wanted: dict[bytes, _Wanted] = {}
-        self._new: list[_Wanted] = []
+        self._wanted: dict[bytes, Wanted] = {}
+        self._new: list[Wanted] = []
         """Not yet looked up."""
-        self._queue: deque[_Wanted] = deque()
+        self._queue = Queue(drop=self._abandon)
+        self._given_up: dict[bytes, Hole] = {}
+        """Of records that come again for others of their texts."""
         self._filled = asyncio.Event()
         self._dispatching = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -133,7 +92,15 @@ class Embedding:
         finally:
             for wanted in waited:
                 wanted.waiters -= 1
-        return [wanted.future.result() for wanted in joined]
+        try:
+            outcomes = [wanted.future.result() for wanted in joined]
+        except SharedFailure:
+            self._keep_holes(joined)
+            raise
+        if self._given_up:
+            for wanted in joined:
+                self._given_up.pop(wanted.text.key, None)
+        return outcomes
 
     async def close(self) -> None:
         """Cancel and await every call, keep what is paid for, close what it owns."""
@@ -150,17 +117,31 @@ class Embedding:
         await self._cache.close()
         await self._provider.close()
 
-    def _join(self, text: Text) -> _Wanted:
+    def _keep_holes(self, joined: list[Wanted]) -> None:
+        """Spare a record that has to come again what was found out about its texts.
+
+        Only until it is through: a replay is to ask the provider again.
+        """
+        for wanted in joined:
+            future = wanted.future
+            if future.done() and not future.cancelled() and not future.exception():
+                outcome = future.result()
+                if isinstance(outcome, Hole):
+                    self._given_up[wanted.text.key] = outcome
+        while len(self._given_up) > REMEMBERED:
+            del self._given_up[next(iter(self._given_up))]
+
+    def _join(self, text: Text) -> Wanted:
         wanted = self._wanted.get(text.key)
         if wanted is None:
-            wanted = _Wanted(text, asyncio.get_running_loop().create_future())
+            wanted = Wanted(text, asyncio.get_running_loop().create_future())
             self._wanted[text.key] = wanted
             if not self._new:
                 self._spawn(self._look_up(self._new), self._new)
             self._new.append(wanted)
         return wanted
 
-    async def _look_up(self, new: list[_Wanted]) -> None:
+    async def _look_up(self, new: list[Wanted]) -> None:
         """Settle what is in the cache and queue the rest.
 
         This begins one turn of the loop after the first text came. Records come
@@ -171,11 +152,12 @@ class Embedding:
         self._metrics.embedding_cache_hits.inc(len(found))
         missing = []
         for wanted in new:
-            vector = found.get(wanted.text.key)
-            if vector is None:
+            key = wanted.text.key
+            outcome = found.get(key) or self._given_up.get(key)
+            if outcome is None:
                 missing.append(wanted)
             else:
-                self._settle(wanted, vector)
+                self._settle(wanted, outcome)
                 self._forget(wanted)
         self._metrics.embedding_cache_misses.inc(len(missing))
         if not missing:
@@ -188,7 +170,7 @@ class Embedding:
         due = asyncio.get_running_loop().time() + self._batch_wait_s
         for wanted in missing:
             wanted.due = due
-            self._queue.append(wanted)
+            self._queue.add(wanted)
         if len(self._queue) >= self.calls.size.texts:
             self._filled.set()
         if not self._dispatching:
@@ -207,43 +189,32 @@ class Embedding:
             await self._until_full_or_due()
             await self.calls.slots.acquire()
             # Taken only now: the batch has grown while all slots were busy.
-            taken = self._take()
-            if not taken:
+            batch = self._queue.take(
+                texts=self.calls.size.texts,
+                tokens=self.calls.max_tokens,
+                now=self._clock.monotonic(),
+            )
+            if batch is None:
                 self.calls.slots.release()
                 continue
-            self._metrics.batch_items.observe(len(taken))
-            batch = _Batch(taken, began=self._clock.monotonic())
-            self._spawn(self._run(batch), taken)
+            self._metrics.batch_items.observe(len(batch.wanted))
+            self._spawn(self._run(batch), batch.wanted)
 
     async def _until_full_or_due(self) -> None:
         self._filled.clear()
         if len(self._queue) >= self.calls.size.texts:
             return
         try:
-            async with asyncio.timeout_at(self._queue[0].due):
+            async with asyncio.timeout_at(self._queue.due):
                 await self._filled.wait()
         except TimeoutError:
             pass
 
-    def _take(self) -> list[_Wanted]:
-        taken: list[_Wanted] = []
-        tokens = 0
-        while self._queue and len(taken) < self.calls.size.texts:
-            wanted = self._queue[0]
-            if not wanted.waiters:
-                self._abandon(self._queue.popleft())
-                continue
-            tokens += wanted.text.tokens
-            if taken and tokens > self.calls.max_tokens:
-                break
-            taken.append(self._queue.popleft())
-        return taken
-
-    async def _run(self, batch: _Batch) -> None:
+    async def _run(self, batch: Batch) -> None:
         await self._solve(batch, slot_taken=True)
         self._metrics.batch_seconds.observe(self._clock.monotonic() - batch.began)
 
-    async def _solve(self, batch: _Batch, *, slot_taken: bool = False) -> None:
+    async def _solve(self, batch: Batch, *, slot_taken: bool = False) -> None:
         """Settle every text of the batch: by a vector, a hole or an error."""
         while slot_taken or self._still_wanted(batch):
             if not slot_taken:
@@ -253,31 +224,37 @@ class Embedding:
                 vectors = await self._attempt(batch)
             except SharedFailure as error:
                 self._metrics.batches("paused").inc()
+                self._queue.paused(batch)
                 self._fail(batch.wanted, error)
                 return
             if vectors is not None:
                 self._done(batch, vectors)
                 return
-            if len(batch.wanted) > 1 and self._worn_out(batch):
-                await self._halve(batch)
-                return
-            if len(batch.wanted) == 1 and batch.failures >= OWN_FAULT_AFTER:
+            late = batch.api_s >= self._batch_deadline_s
+            if late:
+                self._metrics.batches("timed_out").inc()
+                batch.api_s = 0
+            alone = len(batch.wanted) == 1
+            if alone and batch.worn_out:
                 self._hole(batch)
                 return
+            if not alone and (batch.worn_out or late):
+                await self._split(batch)
+                return
 
-    async def _halve(self, batch: _Batch) -> None:
-        middle = len(batch.wanted) // 2
+    async def _split(self, batch: Batch) -> None:
+        self._metrics.batches("split").inc()
+        self._log.warning(
+            "batch_split",
+            texts=len(batch.wanted),
+            reason=batch.reason,
+            error=batch.detail,
+        )
         async with asyncio.TaskGroup() as group:
-            for half in (batch.wanted[:middle], batch.wanted[middle:]):
-                suspect = _Batch(
-                    half,
-                    began=batch.began,
-                    suspect=True,
-                    first_failed_call=batch.first_failed_call,
-                )
-                group.create_task(self._solve(suspect))
+            for half in batch.halves():
+                group.create_task(self._solve(half))
 
-    async def _attempt(self, batch: _Batch) -> list[bytes] | None:
+    async def _attempt(self, batch: Batch) -> list[bytes] | None:
         """One call; ``None`` where it failed and the provider is not to blame."""
         for wanted in batch.wanted:
             wanted.attempts += 1
@@ -286,20 +263,22 @@ class Embedding:
                 [wanted.text.text for wanted in batch.wanted], tokens=batch.tokens
             )
         except Unclear as error:
-            batch.failed(error)
-            since, failures = error.call, batch.failures
+            batch.learn(error)
+            since, failures, counts = error.call, batch.failures + 1, 1
         except Rejected as error:
-            batch.failed(error)
+            batch.learn(error)
             # The same again would be refused again: split it, or give up on the one.
-            batch.failures = OWN_FAULT_AFTER
+            counts = OWN_FAULT_AFTER
             if len(batch.wanted) > 1:
+                batch.failures += counts
                 return None
             # Any call since the whole batch was refused shows a provider that works.
             since, failures = batch.first_failed_call, 0
         await self.calls.others_succeed(since=since, failures=failures)
+        batch.failures += counts
         return None
 
-    def _still_wanted(self, batch: _Batch) -> bool:
+    def _still_wanted(self, batch: Batch) -> bool:
         """Drop the texts that nobody waits for before they are paid for again."""
         kept = []
         for wanted in batch.wanted:
@@ -310,27 +289,11 @@ class Embedding:
         batch.wanted = kept
         return bool(kept)
 
-    def _abandon(self, wanted: _Wanted) -> None:
+    def _abandon(self, wanted: Wanted) -> None:
         self._forget(wanted)
         wanted.future.cancel()
 
-    def _worn_out(self, batch: _Batch) -> bool:
-        """Whether a batch of several texts has had its chances; counts it if so."""
-        if batch.api_s >= self._batch_deadline_s:
-            self._metrics.batches("timed_out").inc()
-        elif batch.suspect or batch.failures >= SPLIT_AFTER:
-            self._metrics.batches("split").inc()
-        else:
-            return False
-        self._log.warning(
-            "batch_split",
-            texts=len(batch.wanted),
-            reason=batch.reason,
-            error=batch.detail,
-        )
-        return True
-
-    def _done(self, batch: _Batch, vectors: list[bytes]) -> None:
+    def _done(self, batch: Batch, vectors: list[bytes]) -> None:
         pairs = []
         for wanted, vector in zip(batch.wanted, vectors, strict=True):
             self._settle(wanted, vector)
@@ -342,7 +305,7 @@ class Embedding:
         write.add_done_callback(self._writes.discard)
 
     async def _keep(
-        self, pairs: list[tuple[bytes, bytes]], settled: list[_Wanted]
+        self, pairs: list[tuple[bytes, bytes]], settled: list[Wanted]
     ) -> None:
         """Put vectors in the cache; whoever asks meanwhile still finds the future."""
         try:
@@ -351,17 +314,17 @@ class Embedding:
             for wanted in settled:
                 self._forget(wanted)
 
-    def _hole(self, batch: _Batch) -> None:
+    def _hole(self, batch: Batch) -> None:
         [wanted] = batch.wanted
         self._settle(wanted, Hole(batch.reason, batch.detail, wanted.attempts))
         self._forget(wanted)
         self._metrics.batches("failed").inc()
 
-    def _settle(self, wanted: _Wanted, outcome: Outcome) -> None:
+    def _settle(self, wanted: Wanted, outcome: Outcome) -> None:
         if not wanted.future.done():
             wanted.future.set_result(outcome)
 
-    def _fail(self, failed: list[_Wanted], error: Exception) -> None:
+    def _fail(self, failed: list[Wanted], error: Exception) -> None:
         for wanted in failed:
             self._forget(wanted)
             if not wanted.future.done():
@@ -369,17 +332,17 @@ class Embedding:
                 # Seen, even where no record waits any more.
                 wanted.future.exception()
 
-    def _forget(self, wanted: _Wanted) -> None:
+    def _forget(self, wanted: Wanted) -> None:
         if self._wanted.get(wanted.text.key) is wanted:
             del self._wanted[wanted.text.key]
 
-    def _spawn(self, work: Coroutine[None, None, None], wanted: list[_Wanted]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None], wanted: list[Wanted]) -> None:
         task = asyncio.create_task(self._guarded(work, wanted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _guarded(
-        self, work: Coroutine[None, None, None], wanted: list[_Wanted]
+        self, work: Coroutine[None, None, None], wanted: list[Wanted]
     ) -> None:
         """Let nobody wait for ever for what a defect of ours has ended."""
         try:
@@ -387,8 +350,7 @@ class Embedding:
         except Exception as error:  # noqa: BLE001  each record's retries deal with it
             self._log.exception("embedding_broke")
             self._metrics.batches("broken").inc()
-            self._fail([*wanted, *self._queue], error)
-            self._queue.clear()
+            self._fail([*wanted, *self._queue.clear()], error)
 
 
 def _closing() -> SharedFailure:

@@ -33,8 +33,9 @@ from headrace.messages import (
 )
 from headrace.metrics import Metrics
 from headrace.topology import Topology
+from headrace_embedder.batches import Outcome, Text
 from headrace_embedder.cache import CacheKeys
-from headrace_embedder.embedding import Embedding, Outcome, Text
+from headrace_embedder.embedding import Embedding
 
 REMEMBERED_DOCUMENTS = 4096
 """Documents of several slices of which counts are kept until their last slice."""
