@@ -120,6 +120,8 @@ class QdrantStore:
         if self._known.get(collection) == spec:
             return
         async with self._ensuring:
+            if self._known.get(collection) == spec:
+                return  # somebody made sure of it while this call waited
             try:
                 await collections_.ensure(
                     self._send_plain,
@@ -129,7 +131,7 @@ class QdrantStore:
                 )
             except grpc.aio.AioRpcError as error:
                 raise self._failure(error, collection) from error
-        self._known[collection] = spec
+            self._known[collection] = spec
 
     async def collections(self) -> dict[str, CollectionSpec]:
         """See the port."""

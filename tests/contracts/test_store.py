@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -53,6 +54,29 @@ class QdrantContract(StoreContract):
         await stores[0].drop_collection(name)
         for one in stores:
             await one.close()
+
+    async def test_callers_of_one_process_make_sure_of_a_collection_once(
+        self, url: str
+    ) -> None:
+        names = [f"crowd-{uuid4().hex[:12]}" for _ in range(2)]
+        store = QdrantStore(url)
+        send = store._send_plain
+        asked: list[str] = []
+
+        async def counted(method: str, request: Any) -> Any:
+            asked.append(method)
+            return await send(method, request)
+
+        store._send_plain = counted  # type: ignore[method-assign]
+        await store.ensure_collection(names[0], SPEC)
+        alone, asked[:] = list(asked), []
+        await asyncio.gather(
+            *(store.ensure_collection(names[1], SPEC) for _ in range(20))
+        )
+        assert asked == alone
+        for name in names:
+            await store.drop_collection(name)
+        await store.close()
 
     async def test_of_rivals_with_different_models_one_wins(self, url: str) -> None:
         name = f"race-{uuid4().hex[:12]}"
