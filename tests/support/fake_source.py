@@ -13,7 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headrace.handler import Record
-from headrace.source import CommitFailed, CommitRefused, Listener, Partition
+from headrace.source import (
+    CommitFailed,
+    CommitRefused,
+    Listener,
+    Partition,
+    Position,
+)
 
 Check = Callable[[Partition, int], None]
 
@@ -40,6 +46,7 @@ class FakeBroker:
             for number in range(count)
         }
         self.committed: dict[Partition, int] = {}
+        self.notes: dict[Partition, str] = {}
         self.members: list[FakeSource] = []
         self.generation = 0
         self._rebalancing = asyncio.Lock()
@@ -72,6 +79,9 @@ class FakeBroker:
             self.committed.get(partition, 0) == self.end(partition)
             for partition in self.logs
         )
+
+    def rebalance_soon(self) -> None:
+        self._coming = asyncio.create_task(self.rebalance())
 
     async def rebalance(self) -> None:
         async with self._rebalancing:
@@ -108,12 +118,13 @@ class FakeSource:
         self.pauses: list[Partition] = []
         self.error: Exception | None = None
         self._positions: dict[Partition, int] = {}
+        self._notes: dict[Partition, str] = {}
         self._assigned = asyncio.Event()
 
     async def start(self, listener: Listener) -> None:
         self.listener = listener
         self.broker.members.append(self)
-        self._joining = asyncio.create_task(self.broker.rebalance())
+        self.broker.rebalance_soon()
 
     async def fetch(self, *, max_records: int, timeout_s: float) -> Sequence[Record]:
         if self.error is not None:
@@ -148,6 +159,22 @@ class FakeSource:
         assert set(partitions) <= self.paused
         self.paused -= set(partitions)
 
+    async def positions(
+        self, partitions: Iterable[Partition]
+    ) -> Mapping[Partition, Position]:
+        await asyncio.sleep(self.broker.chance.random() * 0.05)
+        committed, notes = self.broker.committed, self.broker.notes
+        return {
+            place: Position(
+                committed.get(place, 0),
+                notes.get(place, "") if place in committed else "",
+            )
+            for place in partitions
+        }
+
+    def note(self, partition: Partition, text: str) -> None:
+        self._notes[partition] = text
+
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         generation = self.generation
         await asyncio.sleep(self.broker.chance.random() * 0.05)
@@ -160,6 +187,7 @@ class FakeSource:
             assert partition in self._positions, "not ours"
             self.broker.may_commit(partition, offset)
             self.broker.committed[partition] = offset
+            self.broker.notes[partition] = self._notes.get(partition, "")
         if failing:
             raise CommitFailed("no answer, but applied")
 
@@ -168,7 +196,7 @@ class FakeSource:
         if self in self.broker.members:
             self.broker.members.remove(self)
             if self.broker.members:
-                self._leaving = asyncio.create_task(self.broker.rebalance())
+                self.broker.rebalance_soon()
 
     def crash(self) -> None:
         """As kill -9: nothing of this member reaches the broker any more."""
@@ -182,11 +210,13 @@ class FakeSource:
         if self.listener is not None and not self.dead:
             await self.listener.revoked(lost=self.lost)
         self._positions.clear()
+        self._notes.clear()
         self.paused.clear()
 
     async def tell_assigned(self, partitions: frozenset[Partition]) -> None:
         self.lost = False
-        for partition in partitions:
+        # A set of strings has another order in each process; a seed must not.
+        for partition in sorted(partitions):
             self._positions[partition] = self.broker.committed.get(partition, 0)
         if self.listener is not None:
             await self.listener.assigned(partitions, counts=self.broker.counts)
