@@ -47,6 +47,9 @@ class Item:
     """Tries that failed by the document's own fault."""
     outages: int = 0
     """Tries in a row that failed by something shared."""
+    outage: str = ""
+    """By what; empty where we were told when to come back, which is not to be earlier.
+    """
     given_up: StatusError | None = None
     """Once set, all that is left to do is the dead letter."""
     task: asyncio.Task[None] | None = None

@@ -385,6 +385,8 @@ class ConsumingLoop:
         self._pauses.process_bytes -= item.size
         if owner.held:
             self._release(owner, item.assignment)
+        if item.outage:
+            self._wake(item.outage, item.assignment)
         self._pauses.finished(owner)
 
     def _later(self, item: Item, result: Result) -> None:
@@ -404,6 +406,16 @@ class ConsumingLoop:
         item.assignment.timers.pop(item, None)
         item.assignment.schedule.again(item)
         self._start_ready(item.assignment)
+
+    def _wake(self, outage: str, assignment: Assignment) -> None:
+        """An outage is over: let nobody sit out its wait.
+
+        Else the longest wait of each stage in turn would come on top of the outage.
+        """
+        waiting = [item for item in assignment.timers if item.outage == outage]
+        for item in waiting:
+            assignment.timers[item].cancel()
+            self._again(item)
 
     def _release(self, owner: OwnedPartition, assignment: Assignment) -> None:
         """What failed for all works again: go on with the partition."""

@@ -211,7 +211,9 @@ class StageSettings(Settings):
         64 * 1024 * 1024, ge=1, description="Of the whole process."
     )
     attempts: int = Field(3, ge=1, description="For a document's own failures.")
-    backoff_s: float = Field(2.0, gt=0, description="First wait; doubles to 30 s.")
+    backoff_s: float = Field(
+        2.0, gt=0, description="First wait; doubles to 30 s, in an outage to 10 s."
+    )
     stuck_after_s: float = Field(
         600.0,
         gt=0,

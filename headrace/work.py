@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import structlog
@@ -21,6 +21,10 @@ _log = structlog.get_logger(__name__)
 
 REPLAYS = "headrace-replays"
 """Header that counts how often people have replayed a record."""
+
+
+_OUTAGE_WAIT_S = 10.0
+"""At most; on average half of it comes on top of each outage."""
 
 
 class Outcome(StrEnum):
@@ -66,6 +70,9 @@ class Worker:
         self._give_up = give_up
         self._attempts = attempts
         self._backoff = backoff
+        self._outage_backoff = replace(
+            backoff, cap_s=min(backoff.cap_s, _OUTAGE_WAIT_S)
+        )
         self._random = random
         self._metrics = metrics
 
@@ -105,7 +112,7 @@ class Worker:
         """What comes after a failure; ``None`` where the record is given up."""
         if isinstance(error, SharedFailure):
             return self._hold(item, error)
-        item.outages = 0
+        item.outages, item.outage = 0, ""
         item.failures += 1
         described = describe(error)
         where = _where(item.record)
@@ -127,8 +134,9 @@ class Worker:
 
     def _hold(self, item: Item, error: SharedFailure) -> Result:
         item.outages += 1
+        item.outage = error.reason if error.retry_after is None else ""
         self._metrics.retries(error.reason).inc()
-        wait_s = self._backoff.wait_s(
+        wait_s = self._outage_backoff.wait_s(
             item.outages, random=self._random, retry_after_s=error.retry_after
         )
         if item.outages == 1:

@@ -363,6 +363,51 @@ def test_an_outage_pauses_dead_letters_nothing_and_recovers() -> None:
     assert len(ledger.done) == 100
 
 
+def test_the_first_success_after_an_outage_ends_every_wait() -> None:
+    down = True
+    done: list[float] = []
+
+    async def work(_: Delivery) -> None:
+        if down:
+            raise SharedFailure("store_unavailable", "down")
+        done.append(asyncio.get_running_loop().time())
+
+    async def scenario(broker: FakeBroker, member: Member) -> None:
+        nonlocal down
+        for number in range(40):
+            broker.produce("texts", number % 2, key=b"%d" % number)
+        await asyncio.sleep(600)
+        down = False
+        await until(lambda: broker.all_committed, limit_s=60)
+        assert max(done) - min(done) < 1, "each waited for its own timer"
+
+    run_one(work, scenario)
+
+
+def test_who_was_told_when_to_come_back_is_not_woken_before() -> None:
+    began: dict[Place, float] = {}
+    tried: dict[Place, list[float]] = defaultdict(list)
+
+    async def work(delivery: Delivery) -> None:
+        now = asyncio.get_running_loop().time()
+        this = place(delivery.record)
+        began.setdefault(this, now)
+        tried[this].append(now)
+        if delivery.record.partition == 0 and now - began[this] < 120:
+            raise SharedFailure("rate_limited", "429", retry_after=120)
+        if len(tried[this]) < 3:
+            raise SharedFailure("rate_limited", "429")
+
+    async def scenario(broker: FakeBroker, member: Member) -> None:
+        for number in range(4):
+            broker.produce("texts", number % 2, key=b"%d" % number)
+        await until(lambda: broker.all_committed)
+
+    run_one(work, scenario)
+    for this, times in tried.items():
+        assert this[1] == 1 or times[1] - times[0] >= 120
+
+
 def test_other_partitions_go_on_while_one_is_held() -> None:
     async def work(delivery: Delivery) -> None:
         if delivery.record.partition == 0:
