@@ -3,6 +3,9 @@
 Enums of which a wrong guess is harmless fall back where the number is unknown: an
 unknown lane counts as none given, an unknown ``on_partial`` keeps the old revision, an
 unknown kind of segment is prose. An unknown operation, stage or state is unreadable.
+
+What is given to a message's constructor is copied; ``write_x`` fills a new message
+where it is, as a part of another.
 """
 
 from __future__ import annotations
@@ -54,9 +57,16 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{12}-[0-9a-f]{12}-[0-9a-f]{12}")
 
 def key_to(key: DocumentKey) -> pb.DocumentKey:
     """To Protobuf."""
-    return pb.DocumentKey(
-        tenant=key.tenant, collection=key.collection, document_id=key.document_id
-    )
+    message = pb.DocumentKey()
+    write_key(key, message)
+    return message
+
+
+def write_key(key: DocumentKey, message: pb.DocumentKey) -> None:
+    """Into a new message."""
+    message.tenant = key.tenant
+    message.collection = key.collection
+    message.document_id = key.document_id
 
 
 def key_from(message: pb.DocumentKey) -> DocumentKey:
@@ -80,12 +90,17 @@ def validate_key(key: DocumentKey) -> None:
 
 def arrival_to(arrival: Arrival) -> pb.Arrival:
     """To Protobuf."""
-    return pb.Arrival(
-        append_time_ms=arrival.append_time_ms,
-        topic_id=arrival.topic_id,
-        partition=arrival.partition,
-        offset=arrival.offset,
-    )
+    message = pb.Arrival()
+    write_arrival(arrival, message)
+    return message
+
+
+def write_arrival(arrival: Arrival, message: pb.Arrival) -> None:
+    """Into a new message."""
+    message.append_time_ms = arrival.append_time_ms
+    message.topic_id = arrival.topic_id
+    message.partition = arrival.partition
+    message.offset = arrival.offset
 
 
 def arrival_from(message: pb.Arrival) -> Arrival:
@@ -101,15 +116,21 @@ def arrival_from(message: pb.Arrival) -> Arrival:
 
 def metadata_to(metadata: Metadata) -> pb.Metadata:
     """To Protobuf."""
-    return pb.Metadata(
-        name=metadata.name,
-        media_type=metadata.media_type,
-        source_uri=metadata.source_uri,
-        user_id=metadata.user_id,
-        session_id=metadata.session_id,
-        import_job=metadata.import_job,
-        attributes=metadata.attributes,
-    )
+    message = pb.Metadata()
+    write_metadata(metadata, message)
+    return message
+
+
+def write_metadata(metadata: Metadata, message: pb.Metadata) -> None:
+    """Into a new message."""
+    message.name = metadata.name
+    message.media_type = metadata.media_type
+    message.source_uri = metadata.source_uri
+    message.user_id = metadata.user_id
+    message.session_id = metadata.session_id
+    message.import_job = metadata.import_job
+    if metadata.attributes:
+        message.attributes.update(metadata.attributes)
 
 
 def metadata_from(message: pb.Metadata) -> Metadata:
@@ -163,19 +184,25 @@ def check_object(reference: ObjectReference) -> None:
 
 def document_to(document: DocumentRevision) -> pb.DocumentRevision:
     """To Protobuf."""
-    return pb.DocumentRevision(
-        key=key_to(document.key),
-        revision=document.revision,
-        fingerprint=document.fingerprint,
-        content_hash=document.content_hash,
-        arrival=arrival_to(document.arrival),
-        source_version=document.source_version,
-        lane=LANE_NUMBERS[document.lane],
-        metadata=metadata_to(document.metadata),
-        on_partial=ON_PARTIAL_NUMBERS[document.on_partial],
-        operation=OPERATION_NUMBERS[document.operation],
-        accepted_at_ms=document.accepted_at_ms,
-    )
+    message = pb.DocumentRevision()
+    write_document(document, message)
+    return message
+
+
+def write_document(document: DocumentRevision, message: pb.DocumentRevision) -> None:
+    """Into a new message."""
+    write_key(document.key, message.key)
+    message.revision = document.revision
+    message.fingerprint = document.fingerprint
+    message.content_hash = document.content_hash
+    write_arrival(document.arrival, message.arrival)
+    if document.source_version is not None:
+        message.source_version = document.source_version
+    message.lane = LANE_NUMBERS[document.lane]
+    write_metadata(document.metadata, message.metadata)
+    message.on_partial = ON_PARTIAL_NUMBERS[document.on_partial]
+    message.operation = OPERATION_NUMBERS[document.operation]
+    message.accepted_at_ms = document.accepted_at_ms
 
 
 def document_from(message: pb.DocumentRevision) -> DocumentRevision:

@@ -101,6 +101,11 @@ def finish(draft: Draft, record_key: bytes | None) -> DocumentEvent:
 
 def _key(draft: Draft, record_key: bytes | None) -> DocumentKey:
     given = DocumentKey(draft.tenant, draft.collection, draft.document_id)
+    whole = draft.tenant and draft.collection and draft.document_id
+    if whole and given.record_key == record_key:
+        # The key says the same, as most do: nothing to take apart.
+        validate_key(given)
+        return given
     known = key_of(record_key)
     # A key that contradicts the event is some other key, and says nothing about it.
     if known is not None and all(

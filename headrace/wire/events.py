@@ -87,8 +87,10 @@ def draft_from_protobuf(value: bytes) -> Draft:
 def _refuse_other_types(message: pb.DocumentEvent) -> None:
     """Most Protobuf bytes parse as any message; their field types give them away."""
     for part in (message, message.key, message.metadata):
-        declared = part.DESCRIPTOR.fields_by_number
         unknown = UnknownFieldSet(part)
+        if not unknown:
+            continue
+        declared = part.DESCRIPTOR.fields_by_number
         strange = [unknown[index].field_number for index in range(len(unknown))]
         # Unknown numbers are a newer contract's. A known number of another type is not.
         if any(number in declared for number in strange) or (

@@ -29,7 +29,9 @@ from headrace.wire.documents import (
     key_from,
     key_to,
     metadata_from,
-    metadata_to,
+    write_arrival,
+    write_key,
+    write_metadata,
 )
 
 MAX_CODE_BYTES = 64
@@ -57,11 +59,8 @@ _STATES = {int(number): state for state, number in _STATE_NUMBERS.items()}
 
 def encode_status(value: StatusEvent) -> bytes:
     """To the bytes of a record on ``status``."""
-    output = value.output
-    return pb.StatusEvent(
-        key=key_to(value.key),
+    message = pb.StatusEvent(
         revision=value.revision,
-        arrival=arrival_to(value.arrival),
         stage=STAGE_NUMBERS[value.stage],
         state=_STATE_NUMBERS[value.state],
         error=None if value.error is None else error_to(value.error),
@@ -71,17 +70,18 @@ def encode_status(value: StatusEvent) -> bytes:
         failed_chunks=value.failed_chunks,
         waiting_ms=value.waiting_ms,
         working_ms=value.working_ms,
-        output=None
-        if output is None
-        else pb.OutputPosition(
-            topic=output.topic,
-            partition=output.partition,
-            last_offset=output.last_offset,
-        ),
         at_ms=value.at_ms,
-        metadata=metadata_to(value.metadata),
         lane=LANE_NUMBERS[value.lane],
-    ).SerializeToString()
+    )
+    write_key(value.key, message.key)
+    write_arrival(value.arrival, message.arrival)
+    write_metadata(value.metadata, message.metadata)
+    output = value.output
+    if output is not None:
+        message.output.topic = output.topic
+        message.output.partition = output.partition
+        message.output.last_offset = output.last_offset
+    return message.SerializeToString()
 
 
 def decode_status(data: bytes | None) -> StatusEvent:

@@ -36,6 +36,7 @@ from headrace.messages import (
     TextPart,
 )
 from headrace.v1 import document_event_pb2, document_pb2
+from headrace.wire.drafts import Draft, finish
 from headrace.wire.json_events import MEMBERS
 from tests.support import strategies
 
@@ -705,3 +706,28 @@ class TestPoison:
         inserted = data.draw(st.binary(max_size=6))
         with contextlib.suppress(Unreadable):
             wire.decode_event(record(intact[:cut] + inserted + intact[cut:]))
+
+
+PARTS = st.text(st.characters(codec="utf-8"), max_size=3) | st.sampled_from(
+    ["docs", "default", "a/b", "é ", "x" * 129, "x" * 1025, "docs__documents"]
+)
+
+
+@given(PARTS, PARTS, PARTS)
+def test_a_record_key_in_its_usual_form_says_what_it_says_in_any_other(
+    tenant: str, collection: str, document_id: str
+) -> None:
+    key = DocumentKey(tenant, collection, document_id)
+    escaped = "/".join(
+        "".join(f"%{byte:02x}" for byte in part.encode())
+        for part in (tenant, collection, document_id)
+    )
+    draft = Draft(tenant, collection, document_id, uri="http://example.org/")
+
+    def said(record_key: bytes) -> object:
+        try:
+            return finish(draft, record_key)
+        except Unreadable as error:
+            return error.code, error.message
+
+    assert said(key.record_key) == said(escaped.encode())
