@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from headrace.custody import Custody
 from headrace.handler import Record
 from headrace.messages import Lane, StatusError
 from headrace.offsets import OffsetTracker
@@ -20,8 +21,13 @@ class OwnedPartition:
     id: Partition
     lane: Lane
     tracker: OffsetTracker = field(default_factory=OffsetTracker)
-    committed: int | None = None
+    base: int | None = None
+    """Where reading began, where that is known."""
+    custody: Custody = field(default_factory=Custody)
+    committed: tuple[int, Custody] | None = None
     """What we committed last, within this assignment."""
+    busy: float = 0.0
+    """When it was last seen with work in flight; kept after a death only."""
     held: str = ""
     """Reason of a shared failure that keeps new records from being started."""
     behind: list[Item] = field(default_factory=list)
@@ -29,6 +35,12 @@ class OwnedPartition:
     paused: str = ""
     """Why the source is told not to fetch; empty where it fetches."""
     paused_since: float = 0.0
+
+    @property
+    def position(self) -> int | None:
+        """The next offset to read for whoever comes after us; ``None``: unknown."""
+        offset = self.tracker.committable
+        return self.base if offset is None else offset
 
 
 @dataclass(eq=False, slots=True)
@@ -64,6 +76,9 @@ class Assignment:
     partitions: dict[Partition, OwnedPartition] = field(default_factory=dict)
     running: set[Item] = field(default_factory=set)
     timers: dict[Item, asyncio.TimerHandle] = field(default_factory=dict)
+    suspects: set[OwnedPartition] = field(default_factory=set)
+    """Partitions that may hold what kills a process. While there are any, one record of
+    the whole process is worked on at a time, and theirs in order."""
     open: bool = True
     """Whether something may be started."""
     ended: bool = False
@@ -74,14 +89,15 @@ class Assignment:
         """Records read and not finished."""
         return sum(p.tracker.in_flight for p in self.partitions.values())
 
-    def committable(self) -> dict[Partition, int]:
+    def committable(self) -> dict[Partition, tuple[int, Custody]]:
         """What may be committed and is not yet."""
-        offsets: dict[Partition, int] = {}
+        found: dict[Partition, tuple[int, Custody]] = {}
         for partition in self.partitions.values():
-            offset = partition.tracker.committable
-            if offset is not None and offset != partition.committed:
-                offsets[partition.id] = offset
-        return offsets
+            offset = partition.position
+            now = None if offset is None else (offset, partition.custody)
+            if now is not None and now != partition.committed:
+                found[partition.id] = now
+        return found
 
     def close(self) -> None:
         """Start nothing any more: neither new records nor further tries."""

@@ -26,6 +26,7 @@ from typing import Any
 import structlog
 
 from headrace.assignment import Assignment, Item, OwnedPartition, apart
+from headrace.caution import Caution
 from headrace.clock import Clock
 from headrace.handler import Handler, Record
 from headrace.headers import CHUNKS, TOKENS, count_of
@@ -94,6 +95,12 @@ class ConsumingLoop:
         )
         self._watchdog = Watchdog(
             patience_s=limits.patience_s, metrics=metrics, clock=clock
+        )
+        self._caution = Caution(
+            source,
+            window=limits.partition_records + self._fetch_records,
+            metrics=metrics,
+            clock=clock,
         )
         self._adopt = adopt
         self._parking = Parking()
@@ -164,6 +171,7 @@ class ConsumingLoop:
                     self._idle.clear()
                     await self._idle.wait()
         self._assignment.close()
+        self._caution.hand_over(self._assignment)
         await self._commit(self._assignment)
         self._over.set()
 
@@ -195,8 +203,9 @@ class ConsumingLoop:
             assignment.close()
             if not lost:
                 await self._wait(assignment.running, _REVOKE_WAIT_S)
+                self._caution.hand_over(assignment)
                 await self._commit(assignment)
-            if self._adopt and not self._stopping:
+            if self._adopt and not self._stopping and not assignment.suspects:
                 assignment.running = self._parking.park(assignment.running)
             await self._end(assignment.running)
         except Exception as error:  # noqa: BLE001  the caller would swallow it
@@ -215,7 +224,7 @@ class ConsumingLoop:
         """See ``source.Listener``."""
         try:
             await self._end(self._parking.leave(partitions))
-            self._own(partitions)
+            await self._own(partitions)
             total = sum(counts.get(topic, 0) for topic in self._topics.values())
             self._handler.assigned(len(partitions) / total if total else 0.0)
             if not self._stopping:
@@ -223,12 +232,18 @@ class ConsumingLoop:
         except Exception as error:  # noqa: BLE001  the caller would swallow it
             self._fail(error)
 
-    def _own(self, partitions: Collection[Partition]) -> None:
-        self._assignment = Assignment(Schedule(self._slots))
+    async def _own(self, partitions: Collection[Partition]) -> None:
+        assignment = Assignment(Schedule(self._slots))
         for partition in sorted(partitions):
-            self._assignment.partitions[partition] = OwnedPartition(
+            assignment.partitions[partition] = OwnedPartition(
                 partition, self._lanes[partition.topic]
             )
+        await self._caution.take(assignment)
+        if assignment.suspects:
+            await self._end(self._parking.leave())
+        # Whoever finds them later must find our name, should we die at once.
+        await self._commit(assignment)
+        self._assignment = assignment
         self._metrics.assigned_partitions.set(len(partitions))
         names = [f"{p.topic}/{p.number}" for p in sorted(partitions)]
         _log.info("partitions assigned", partitions=names)
@@ -331,8 +346,9 @@ class ConsumingLoop:
     def _start_ready(self, assignment: Assignment) -> None:
         if not assignment.open:
             return
-        while (item := assignment.schedule.take()) is not None:
-            if item.owner.held and not item.outages:
+        while (item := self._next(assignment)) is not None:
+            held = item.owner.held and not item.outages
+            if held or (assignment.suspects and not self._caution.may_start(item)):
                 assignment.schedule.wait(item)
                 item.owner.behind.append(item)
                 continue
@@ -343,11 +359,26 @@ class ConsumingLoop:
             assignment.running.add(item)
             item.task = asyncio.create_task(self._work(item))
 
+    def _next(self, assignment: Assignment) -> Item | None:
+        if assignment.suspects and assignment.running:
+            return None
+        return assignment.schedule.take()
+
+    async def _begin_alone(self, item: Item) -> None:
+        """Nothing else is in work; Kafka must know that this is, before it may kill."""
+        self._caution.begin(item)
+        while not await self._commit(item.assignment):
+            await self._clock.sleep(_COMMIT_EVERY_S)
+
     async def _work(self, item: Item) -> None:
         try:
+            if item.assignment.suspects:
+                await self._begin_alone(item)
             if self._parking:
                 await self._parking.ended(item.key)
             result = await self._worker.attempt(item)
+            if item.owner.custody.alone:
+                self._caution.end(item)
         except asyncio.CancelledError:
             item.assignment.running.discard(item)
             raise
@@ -383,7 +414,7 @@ class ConsumingLoop:
         owner = item.owner
         owner.tracker.finish(item.record.offset)
         self._pauses.process_bytes -= item.size
-        if owner.held:
+        if owner.held or item.assignment.suspects:
             self._release(owner, item.assignment)
         if item.outage:
             self._wake(item.outage, item.assignment)
@@ -418,7 +449,7 @@ class ConsumingLoop:
             self._again(item)
 
     def _release(self, owner: OwnedPartition, assignment: Assignment) -> None:
-        """What failed for all works again: go on with the partition."""
+        """Nothing holds the partition any more: go on with it."""
         owner.held = ""
         for item in reversed(owner.behind):
             assignment.schedule.again(item)
@@ -434,8 +465,14 @@ class ConsumingLoop:
             if assignment.open:
                 self._pauses.tick(assignment.partitions.values())
                 self._watchdog.look(assignment.partitions.values())
+                self._end_caution(assignment)
             self._metrics.in_flight_records.set(assignment.in_flight_records)
             self._metrics.in_flight_bytes.set(self._pauses.process_bytes)
+
+    def _end_caution(self, assignment: Assignment) -> None:
+        for owner in self._caution.look(assignment):
+            self._release(owner, assignment)
+            self._start_ready(assignment)
 
     async def _commit_loop(self) -> None:
         while True:
@@ -443,13 +480,18 @@ class ConsumingLoop:
             if self._assignment.open:
                 await self._commit(self._assignment)
 
-    async def _commit(self, assignment: Assignment) -> None:
+    async def _commit(self, assignment: Assignment) -> bool:
+        """Commit what is finished; whether all of it is."""
         async with self._commits:
-            offsets = {} if assignment.ended else assignment.committable()
-            if not offsets:
-                return
+            found = {} if assignment.ended else assignment.committable()
+            if not found:
+                return True
+            for place, (_, custody) in found.items():
+                self._source.note(place, custody.note)
             try:
-                await self._source.commit(offsets)
+                await self._source.commit(
+                    {place: offset for place, (offset, _) in found.items()}
+                )
             except CommitRefused as error:
                 # The group takes the partitions away, or has done so.
                 self._metrics.commit_failures("refused").inc()
@@ -458,5 +500,7 @@ class ConsumingLoop:
                 self._metrics.commit_failures("failed").inc()
                 _log.warning("commit failed", reason=str(error))
             else:
-                for place, offset in offsets.items():
-                    assignment.partitions[place].committed = offset
+                for place, committed in found.items():
+                    assignment.partitions[place].committed = committed
+                return True
+            return False

@@ -95,7 +95,7 @@ class Heartbeats:
             one = self._known.get(item) or _Known(self._first(item, now, now_ms), now)
             known[item] = one
             if one.due <= now and one.heartbeat is not None:
-                one.due = now + EVERY_S
+                one.due = now + EVERY_S - LOOK_EVERY_S / 2
                 due.append(replace(one.heartbeat, at_ms=now_ms))
         self._known = known
         return due

@@ -18,7 +18,13 @@ from headrace.handler import Record
 from headrace.kafka import client_options
 from headrace.kafka_topic_ids import topic_ids
 from headrace.settings import StageSettings
-from headrace.source import CommitFailed, CommitRefused, Listener, Partition
+from headrace.source import (
+    CommitFailed,
+    CommitRefused,
+    Listener,
+    Partition,
+    Position,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +51,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         self._topics = sorted(topics)
         self._ids: dict[str, str] = {}
         self._listener: Listener | None = None
+        self._notes: dict[Partition, str] = {}
         self._told = asyncio.Event()
         self._rebalances = 0
         self._consumer = AIOKafkaConsumer(
@@ -120,6 +127,32 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         """See ``source.Source``."""
         self._consumer.resume(*self._held(partitions))
 
+    async def positions(
+        self, partitions: Iterable[Partition]
+    ) -> Mapping[Partition, Position]:
+        """See ``source.Source``."""
+        wanted = [TopicPartition(*place) for place in partitions]
+        try:
+            async with asyncio.timeout(_COMMIT_PATIENCE_S):
+                # What is public of it keeps the notes to itself.
+                coordinator = self._consumer._coordinator  # noqa: SLF001  see above
+                found = await coordinator.fetch_committed_offsets(wanted)
+                rest = [tp for tp in wanted if tp not in found]
+                begins = await self._consumer.beginning_offsets(rest) if rest else {}
+                ends = await self._consumer.end_offsets(wanted)
+        except (KafkaError, TimeoutError) as error:
+            raise CommitFailed(repr(error)) from error
+        committed = {tp: (at, note or "") for tp, (at, note) in found.items()}
+        committed |= {tp: (at, "") for tp, at in begins.items()}
+        return {
+            Partition(*tp): Position(at, ends[tp], note)
+            for tp, (at, note) in committed.items()
+        }
+
+    def note(self, partition: Partition, text: str) -> None:
+        """See ``source.Source``."""
+        self._notes[partition] = text
+
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """See ``source.Source``."""
         if self._lost:
@@ -128,7 +161,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             async with asyncio.timeout(_COMMIT_PATIENCE_S):
                 await self._consumer.commit(
                     {
-                        TopicPartition(*place): offset
+                        TopicPartition(*place): (offset, self._notes.get(place, ""))
                         for place, offset in offsets.items()
                     }
                 )
@@ -147,6 +180,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         self._rebalances += 1
         assert self._listener is not None  # noqa: S101  set by start
         await self._listener.revoked(lost=self._lost)
+        self._notes.clear()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Called by aiokafka after each join."""

@@ -85,6 +85,11 @@ class Metrics:
             "When a record was last finished, seconds since 1970.",
         )
 
+        self.cautious_partitions = self._one(
+            Gauge,
+            "cautious_partitions",
+            "Partitions worked on one record at a time, for processes died on them.",
+        )
         self.unmoved_seconds = self._by(
             Gauge,
             "partition_unmoved_seconds",

@@ -15,6 +15,17 @@ class Partition(NamedTuple):
     number: int
 
 
+class Position(NamedTuple):
+    """Where the group stands in a partition."""
+
+    offset: int
+    """The next one to read: the committed one, else the first there is."""
+    end: int
+    """One past the last record there is."""
+    note: str = ""
+    """What went with the last commit."""
+
+
 class CommitRefused(Exception):
     """The group has moved on: the partitions may be somebody else's. Never repeat."""
 
@@ -60,6 +71,18 @@ class Source(Protocol):
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         """Return their records again."""
+
+    async def positions(
+        self, partitions: Iterable[Partition]
+    ) -> Mapping[Partition, Position]:
+        """What the group has committed, before the first fetch of an assignment.
+
+        Raises:
+            CommitFailed: the broker did not answer in time.
+        """
+
+    def note(self, partition: Partition, text: str) -> None:
+        """Send this with each later commit of a partition, until it is revoked."""
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Commit the next offsets to read, within a few seconds.

@@ -167,6 +167,7 @@ class FakeSource:
         return {
             place: Position(
                 committed.get(place, 0),
+                self.broker.end(place),
                 notes.get(place, "") if place in committed else "",
             )
             for place in partitions

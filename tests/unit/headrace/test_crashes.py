@@ -1,0 +1,320 @@
+"""Records that kill whole processes, and processes that die for other reasons."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+import structlog
+
+from headrace.errors import DocumentFailure, SharedFailure
+from headrace.handler import Delivery
+from headrace.source import CommitFailed, Partition
+from tests.support.virtual_time import run_virtual
+from tests.unit.headrace.test_consumer import (
+    Ledger,
+    Member,
+    checked_broker,
+    place,
+    sampled,
+    until,
+)
+
+POISON = b"poison"
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    yield
+    structlog.reset_defaults()
+
+
+class Supervised:
+    """A stage of one process, started again whenever it has died."""
+
+    def __init__(self, seed: int = 1, *, adopt: bool = False) -> None:
+        self.ledger = Ledger()
+        self.chance = random.Random(seed)
+        self.broker = checked_broker(self.ledger, self.chance)
+        self.deaths = 0
+        self.work: Callable[[Delivery], Awaitable[None]] = self.poisonous
+        self.work_s = 0.02
+        self.letter_error: Exception | None = None
+        self._adopt = adopt
+        self._died = asyncio.Event()
+
+    async def poisonous(self, delivery: Delivery) -> None:
+        """Takes a moment; a record that is poison ends the process in its midst."""
+        await asyncio.sleep(self.chance.random() * 2 * self.work_s)
+        if delivery.record.value == POISON:
+            await self.die()
+
+    async def die(self) -> None:
+        """From here on the process reaches nothing any more."""
+        self.member.source.crash()
+        self._died.set()
+        await asyncio.Event().wait()
+
+    def start(self) -> None:
+        self.member = Member(
+            self.broker, self.ledger, self._work, adopt=self._adopt
+        ).start()
+        self.member.letter_error = self.letter_error
+
+    async def _work(self, delivery: Delivery) -> None:
+        await self.work(delivery)
+
+    async def run(self) -> None:
+        while True:
+            self._died.clear()
+            self.start()
+            await self._died.wait()
+            self.deaths += 1
+            self.member.task.cancel()
+            await asyncio.wait({self.member.task})
+
+    async def kill(self) -> None:
+        """From outside, whatever it does."""
+        if not self.member.source.dead:
+            self.member.source.crash()
+            self._died.set()
+        await asyncio.sleep(0)
+
+
+def run_supervised(
+    scenario: Callable[[Supervised], Awaitable[None]],
+    *,
+    seed: int = 1,
+    adopt: bool = False,
+) -> Supervised:
+    async def whole() -> Supervised:
+        supervised = Supervised(seed, adopt=adopt)
+        running = asyncio.create_task(supervised.run())
+        await asyncio.sleep(0)
+        await scenario(supervised)
+        await until(lambda: not supervised.member.source.dead)
+        running.cancel()
+        await asyncio.wait({running})
+        await supervised.member.loop.stop(drain_s=10)
+        await supervised.member.task
+        return supervised
+
+    return run_virtual(whole())
+
+
+async def all_done(supervised: Supervised) -> None:
+    await until(lambda: supervised.broker.all_committed)
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_record_that_kills_its_process_becomes_a_letter(
+    seed: int, *, adopt: bool
+) -> None:
+    async def scenario(supervised: Supervised) -> None:
+        broker, chance = supervised.broker, supervised.chance
+        at = chance.randrange(60)
+        for number in range(60):
+            topic = chance.choice(["texts", "texts.bulk"])
+            value = POISON if number == at else b"fine"
+            broker.produce(topic, number % 2, key=b"%d" % (number % 20), value=value)
+        await all_done(supervised)
+
+    done = run_supervised(scenario, seed=seed, adopt=adopt)
+
+    (poison,) = [
+        place(record)
+        for log in done.broker.logs.values()
+        for record in log
+        if record.value == POISON
+    ]
+    assert done.ledger.letters == {poison: "crashed_process"}
+    assert 4 <= done.deaths <= 7
+    assert done.ledger.tries[poison] == done.deaths, "the last time it was not tried"
+    assert not done.ledger.overlaps
+
+
+def test_the_first_and_only_record_there_ever_was() -> None:
+    async def scenario(supervised: Supervised) -> None:
+        supervised.broker.produce("texts", 0, key=b"a", value=POISON)
+        await all_done(supervised)
+
+    done = run_supervised(scenario)
+    assert done.ledger.letters == {("texts", 0, 0): "crashed_process"}
+    assert done.deaths == 5
+
+
+def test_several_poisons_in_several_partitions() -> None:
+    async def scenario(supervised: Supervised) -> None:
+        for number in range(80):
+            value = POISON if number in (3, 4, 30) else b""
+            supervised.broker.produce(
+                "texts", number % 2, key=b"%d" % number, value=value
+            )
+        await all_done(supervised)
+
+    done = run_supervised(scenario)
+    assert len(done.ledger.letters) == 3
+    assert done.deaths <= 15
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_processes_killed_from_outside_bring_no_letter(seed: int) -> None:
+    async def scenario(supervised: Supervised) -> None:
+        for number in range(1000):
+            supervised.broker.produce("texts", number % 2, key=b"%d" % (number % 50))
+        for _ in range(30):
+            await asyncio.sleep(1 + 4 * supervised.chance.random())
+            await supervised.kill()
+        await all_done(supervised)
+        assert supervised.deaths == 30
+
+    assert not run_supervised(scenario, seed=seed).ledger.letters
+
+
+def test_a_record_is_alone_while_processes_die_in_a_row() -> None:
+    most: list[int] = []
+
+    async def scenario(supervised: Supervised) -> None:
+        for number in range(40):
+            supervised.broker.produce("texts", number % 2, key=b"%d" % number)
+        supervised.work_s = 5.0
+        for _ in range(3):
+            await asyncio.sleep(0.5)
+            most.append(supervised.member.most_running)
+            await supervised.kill()
+        await asyncio.sleep(60)
+        most.append(supervised.member.most_running)
+        cautious = sampled(supervised.member.metrics, "cautious_partitions")
+        assert 1 <= cautious <= 2, "nothing waits in the others"
+        await all_done(supervised)
+        await asyncio.sleep(12)
+        assert sampled(supervised.member.metrics, "cautious_partitions") == 0
+        for number in range(40):
+            supervised.broker.produce("texts", number % 2, key=b"%d" % number)
+        await asyncio.sleep(2)
+        most.append(supervised.member.most_running)
+        await all_done(supervised)
+
+    run_supervised(scenario)
+    assert most == [16, 16, 1, 1, 16]
+
+
+def test_a_record_that_fails_by_itself_is_not_taken_for_one_that_kills() -> None:
+    async def scenario(supervised: Supervised) -> None:
+        async def work(delivery: Delivery) -> None:
+            await asyncio.sleep(1)
+            if delivery.record.offset == 2:
+                raise DocumentFailure("timeout", "slow", retryable=True)
+            if delivery.record.offset == 4 and supervised.deaths < 8:
+                raise SharedFailure("store_unavailable", "down")
+
+        supervised.work = work
+        for number in range(6):
+            supervised.broker.produce("texts", 0, key=b"%d" % number)
+        for _ in range(8):
+            await asyncio.sleep(0.5)
+            await supervised.kill()
+            await asyncio.sleep(1 + supervised.chance.random() * 10)
+        await all_done(supervised)
+
+    assert run_supervised(scenario).ledger.letters == {("texts", 0, 2): "timeout"}
+
+
+def test_one_that_fails_first_and_kills_then_is_found_too() -> None:
+    async def scenario(supervised: Supervised) -> None:
+        async def work(delivery: Delivery) -> None:
+            if delivery.record.value == POISON:
+                if delivery.attempt == 1:
+                    raise DocumentFailure("timeout", "slow", retryable=True)
+                await supervised.die()
+
+        supervised.work = work
+        for number in range(6):
+            value = POISON if number == 2 else b""
+            supervised.broker.produce("texts", 0, key=b"%d" % number, value=value)
+        await all_done(supervised)
+
+    done = run_supervised(scenario)
+    assert done.ledger.letters == {("texts", 0, 2): "crashed_process"}
+    assert done.deaths <= 5
+
+
+def test_stops_in_order_and_lost_memberships_are_no_deaths() -> None:
+    async def scenario(supervised: Supervised) -> None:
+        async def work(_: Delivery) -> None:
+            await asyncio.sleep(30)
+
+        supervised.work = work
+        supervised.broker.produce("texts", 0, key=b"a")
+        for _ in range(6):
+            await asyncio.sleep(1)
+            supervised.member.source.lost = True
+            await supervised.broker.rebalance()
+        for _ in range(6):
+            await asyncio.sleep(1)
+            await supervised.member.loop.stop(drain_s=0.1)
+            await supervised.member.task
+            supervised.start()
+        await asyncio.sleep(1)
+        assert sampled(supervised.member.metrics, "cautious_partitions") == 0
+        assert " 0 0 -1 0 0" in supervised.broker.notes[Partition("texts", 0)]
+        await all_done(supervised)
+
+    assert not run_supervised(scenario).ledger.letters
+
+
+def test_a_letter_that_cannot_be_written_is_not_committed() -> None:
+    async def scenario(supervised: Supervised) -> None:
+        supervised.letter_error = SharedFailure("broker_unavailable", "down")
+        supervised.broker.produce("texts", 0, key=b"a", value=POISON)
+        await until(lambda: supervised.deaths == 5)
+        await asyncio.sleep(100)
+        assert not supervised.ledger.letters
+        supervised.member.letter_error = None
+        await all_done(supervised)
+
+    done = run_supervised(scenario)
+    assert done.ledger.letters == {("texts", 0, 0): "crashed_process"}
+    assert done.deaths == 5
+
+
+def test_while_nobody_dies_nothing_is_committed_for_single_records() -> None:
+    commits = 0
+
+    async def scenario(supervised: Supervised) -> None:
+        source = supervised.member.source
+        commit = source.commit
+
+        async def counted(offsets: dict[Partition, int]) -> None:
+            nonlocal commits
+            commits += 1
+            await commit(offsets)
+
+        source.commit = counted  # type: ignore[method-assign,assignment]
+        for number in range(1000):
+            supervised.broker.produce("texts", number % 2, key=b"%d" % number)
+        began = asyncio.get_running_loop().time()
+        await all_done(supervised)
+        elapsed = asyncio.get_running_loop().time() - began
+        assert commits <= elapsed / 0.3 + 2
+
+    run_supervised(scenario)
+    assert commits
+
+
+def test_a_broker_that_does_not_tell_who_had_them_stops_nobody() -> None:
+    async def scenario(supervised: Supervised) -> None:
+        async def silent(_: object) -> None:
+            raise CommitFailed("no answer")
+
+        supervised.member.source.positions = silent  # type: ignore[method-assign,assignment]
+        await supervised.broker.rebalance()
+        for number in range(20):
+            supervised.broker.produce("texts", number % 2, key=b"%d" % number)
+        await all_done(supervised)
+
+    assert not run_supervised(scenario).ledger.letters
