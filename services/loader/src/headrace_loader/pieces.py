@@ -24,7 +24,7 @@ MAX_HEADING_BYTES = 256
 MAX_SECTION_BYTES = 256
 
 _SEGMENT_BYTES = 48
-_STEP = 32 * 1024
+SHORT = 32 * 1024
 """Characters looked at a time: at most 128 KiB of UTF-8, so a part always has room."""
 
 _LINE_END = re.compile(r"\r\n?|\f|\v")
@@ -113,6 +113,14 @@ def text_parts(pieces: Iterable[Piece]) -> Iterator[TextPart]:
     yield from builder.end()
 
 
+def short_text_parts(piece: Piece) -> tuple[TextPart, ...]:
+    """As ``text_parts``, of a document that is one piece of ``SHORT`` characters."""
+    text = clean(piece.text)
+    if not text:
+        return ()
+    return (TextPart(text, (_segment(piece, 0, len(text)),)),)
+
+
 class _Builder:
     def __init__(self) -> None:
         self._text: list[str] = []
@@ -134,8 +142,8 @@ class _Builder:
                 yield self._cut()
             self._open, self._open_start = piece, self._end
             self._bytes += _weight(piece)
-        for start in range(0, len(text), _STEP):
-            step = text[start : start + _STEP]
+        for start in range(0, len(text), SHORT):
+            step = text[start : start + SHORT]
             size = len(step) if step.isascii() else len(step.encode())
             if self._text and self._bytes + size > MAX_PART_BYTES:
                 yield self._cut()
@@ -160,7 +168,7 @@ class _Builder:
         text = "".join(self._text)
         cut = len(text)
         if self._open is not None and self._open_start < self._end:
-            first = max(self._open_start - self._part_start, len(text) - _STEP)
+            first = max(self._open_start - self._part_start, len(text) - SHORT)
             # The last line end, else the last space, that leaves something before it.
             cut = (text.rfind("\n", first) + 1) or (text.rfind(" ", first) + 1) or cut
         rest = text[cut:]
@@ -197,7 +205,7 @@ def _segment(piece: Piece, start: int, end: int) -> Segment:
         piece.kind,
         piece.page,
         piece.heading_path,
-        clip(piece.section, MAX_SECTION_BYTES),
+        clip(piece.section, MAX_SECTION_BYTES) if piece.section else "",
         piece.language,
         piece.has_header,
     )

@@ -6,7 +6,7 @@ child would cost more than the work. The result is the same as a child's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headrace.messages import TextPart
@@ -19,7 +19,7 @@ from headrace_loader.kinds import (
     is_pdf,
     text_kind,
 )
-from headrace_loader.pieces import text_parts
+from headrace_loader.pieces import SHORT, short_text_parts, text_parts
 from headrace_loader.texts import HEAD_BYTES, declared_charset, is_text
 
 MAX_BYTES = 1024 * 1024
@@ -29,11 +29,11 @@ _UTF_8 = {"", "utf-8", "utf8", "us-ascii", "ascii"}
 
 @dataclass(frozen=True, slots=True)
 class PlainText:
-    """A text that is taken as it is; its parts are made while they are asked for."""
+    """A text that is taken as it is; parts of a long one are made as they are taken."""
 
     parser: str
     media_type: str
-    parts: Iterator[TextPart]
+    parts: Iterable[TextPart]
 
 
 def plain_text(data: bytes, *, name: str, media_type: str) -> PlainText | None:
@@ -55,5 +55,6 @@ def plain_text(data: bytes, *, name: str, media_type: str) -> PlainText | None:
     kind = text_kind(text[:HEAD_BYTES], name=name, media_type=media_type)
     if kind.kind not in PLAIN_KINDS:
         return None
-    pieces = plain.pieces([text], kind.kind, kind.language)
-    return PlainText(plain.PARSER, kind.media_type, text_parts(pieces))
+    piece = plain.piece(text, kind.kind, kind.language)
+    parts = short_text_parts(piece) if len(text) <= SHORT else text_parts([piece])
+    return PlainText(plain.PARSER, kind.media_type, parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from headrace.messages import SegmentKind
 from headrace_loader.extractors.source import Source
@@ -15,15 +15,12 @@ PARSER = "text/1"
 
 def extract(source: Source, kind: Kind) -> Iterator[Piece]:
     """The whole text; code is marked with its language."""
-    return pieces(blocks(source.file, source.charset), kind, source.language)
+    for block in blocks(source.file, source.charset):
+        yield piece(block, kind, source.language)
 
 
-def pieces(texts: Iterable[str], kind: Kind, language: str) -> Iterator[Piece]:
-    """The pieces of a text that comes in blocks."""
-    code = kind is Kind.CODE
-    for text in texts:
-        yield Piece(
-            text,
-            SegmentKind.CODE if code else SegmentKind.PROSE,
-            language=language if code else "",
-        )
+def piece(text: str, kind: Kind, language: str) -> Piece:
+    """A text or the next block of it."""
+    if kind is Kind.CODE:
+        return Piece(text, SegmentKind.CODE, language=language)
+    return Piece(text)
