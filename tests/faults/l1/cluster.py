@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from headrace.handler import Record
 from headrace.messages import Stage
-from headrace.source import CommitRefused, Partition
+from headrace.source import CommitFailed, CommitRefused, Partition
 from headrace.topology import Topology
 from tests.faults.l1.network import gone
 from tests.faults.l1.processes import Process, outside
@@ -28,6 +28,7 @@ class Group(FakeBroker):
     Attributes:
         grown: set by the next ``wake``; each has its own.
         slow_commits: seconds that a commit takes at most.
+        no_commits: none gets through.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Group(FakeBroker):
         super().__init__(counts, chance, now_ms=now_ms)
         self.grown = asyncio.Event()
         self.slow_commits = 0.0
+        self.no_commits = False
 
     def produce(self, *args: object, **kwargs: object) -> Record:
         record = super().produce(*args, **kwargs)  # type: ignore[arg-type]
@@ -115,6 +117,8 @@ class Member(FakeSource):
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         generation = self.generation
         await asyncio.sleep(self.broker.chance.random() * self.group.slow_commits)
+        if self.group.no_commits:
+            raise CommitFailed("no answer")
         if generation != self.generation:
             raise CommitRefused("of an earlier generation")
         await super().commit(offsets)

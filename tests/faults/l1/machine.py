@@ -27,6 +27,7 @@ from headrace.errors import SharedFailure
 from headrace.identity import DocumentKey
 from headrace.messages import Lane, OnPartial, Stage
 from headrace.topology import Noun
+from tests.faults.l1.model import text_of
 from tests.faults.l1.oracle import check_end
 from tests.faults.l1.pipeline import TOPOLOGY, Pipeline, Running
 from tests.faults.l1.processes import SimulationLoop
@@ -76,15 +77,6 @@ SENT = st.builds(
     st.booleans(),
     st.sampled_from(OnPartial),
 )
-
-
-def text_of(key: DocumentKey, content: int) -> bytes:
-    """One of the contents of a document; the higher the longer, the first is empty."""
-    return "\n\n".join(
-        f"Sluice {number} of mill-{content} at {key.document_id} in {key.tenant} "
-        "is closed by night and opened when the miller wakes."
-        for number in range(content)
-    ).encode()
 
 
 def _lane(key: DocumentKey, lane: Lane) -> Lane:

@@ -46,3 +46,12 @@ def _arrived(event: Event) -> tuple[int, str, int, int]:
         arrival.partition,
         arrival.offset,
     )
+
+
+def text_of(key: DocumentKey, content: int) -> bytes:
+    """One of the contents of a document; the higher the longer, the first is empty."""
+    return "\n\n".join(
+        f"Sluice {number} of mill-{content} at {key.document_id} in {key.tenant} "
+        "is closed by night and opened when the miller wakes."
+        for number in range(content)
+    ).encode()

@@ -442,6 +442,7 @@ class Pipeline:
         self.faults.heal()
         for group in self.cluster.groups.values():
             group.commit_fails = group.slow_commits = 0.0
+            group.no_commits = False
         for zombie in list(self.zombies):
             self.notice(zombie)
 
