@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cmp_to_key
 
 from headrace.identity import Arrival, DocumentKey
 
@@ -38,14 +39,9 @@ def _ended_by(event: Event, last: Event) -> bool:
     return (event.version, event.data is None) < (last.version, last.data is None)
 
 
-def _arrived(event: Event) -> tuple[int, str, int, int]:
-    arrival = event.arrival
-    return (
-        arrival.append_time_ms,
-        arrival.topic_id,
-        arrival.partition,
-        arrival.offset,
-    )
+@cmp_to_key
+def _arrived(one: Event, other: Event) -> int:
+    return -1 if one.arrival.before(other.arrival) else 1
 
 
 def text_of(key: DocumentKey, content: int) -> bytes:

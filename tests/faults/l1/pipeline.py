@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from headrace.assignment import Item
 from headrace.consumer import ConsumingLoop
-from headrace.handler import Delivery, Handler, Record
+from headrace.handler import Delivery, Handler, Headers, Record
 from headrace.headers import ARRIVAL, event_headers
 from headrace.identity import Arrival, DocumentKey
 from headrace.last_resort import LastResort
@@ -327,14 +327,22 @@ class Pipeline:
         )
 
     def send_poison(
-        self, topic: str, *, key: bytes | None, value: bytes | None, number: int = 0
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        number: int = 0,
+        headers: Headers = (),
     ) -> Record:
-        record = self.cluster.brokers[topic].produce(
+        """What nobody can read, to the partition of that number."""
+        broker = self.cluster.brokers[topic]
+        record = broker.produce(
             topic,
-            number % self.cluster.brokers[topic].counts[topic],
+            number % broker.counts[topic],
             key=key,
             value=value,
-            headers=[("x-sent-by", b"\xffsomebody")],
+            headers=[*headers, ("x-sent-by", b"\xffsomebody")],
         )
         self.poison.append(record)
         return record
