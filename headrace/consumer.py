@@ -48,6 +48,10 @@ _COMMIT_EVERY_S = 0.3
 _TICK_S = 1.0
 _REVOKE_WAIT_S = 1.0
 """What may finish before the partitions go; more would stop the whole group."""
+_LAST_COMMIT_S = 1.0
+"""For the last commit where draining took all of its time."""
+_LEAVE_S = 1.5
+"""To leave the group: a broker that is away counts this member out by itself."""
 _CANCEL_PATIENCE_S = 10.0
 """A handler that does not end by then ignores cancellation: the process must go."""
 
@@ -152,7 +156,8 @@ class ConsumingLoop:
             self._assignment.close()
             await self._end([*self._assignment.running, *self._parking.leave()])
             try:
-                await self._source.stop()
+                async with asyncio.timeout(_LEAVE_S):
+                    await self._source.stop()
             except Exception as error:  # noqa: BLE001  it is over anyway
                 _log.warning("could not leave the group in order", exc_info=error)
         if self._fatal is not None:
@@ -165,14 +170,17 @@ class ConsumingLoop:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait({self._reading})
+        deadline = asyncio.get_running_loop().time() + drain_s
         with suppress(TimeoutError):
-            async with asyncio.timeout(drain_s):
+            async with asyncio.timeout_at(deadline):
                 while not self._drained():
                     self._idle.clear()
                     await self._idle.wait()
         self._assignment.close()
         self._caution.hand_over(self._assignment)
-        await self._commit(self._assignment)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline + _LAST_COMMIT_S):
+                await self._commit(self._assignment)
         self._over.set()
 
     def _drained(self) -> bool:

@@ -56,6 +56,8 @@ S = TypeVar("S", bound=StageSettings)
 EXIT_CONFIGURATION = 78
 _CLOSING_S = 4.0
 """After the drain; the grace period is the drain and 5 s."""
+_FLUSH_S = 1.0
+"""For what the producer still has: nobody waits for that any more."""
 _SILENT_S = 30.0
 _COLLECT_AFTER = (20_000, 20, 50)
 """Nearly all garbage of the work goes by reference counts; Python's own 700 had the
@@ -239,7 +241,7 @@ class StageProcess(Generic[S]):
             say=self._say,
         )
         producer = KafkaProducer(settings, metrics=self._metrics, clock=self._clock)
-        stack.push_async_callback(producer.stop, timeout_s=_CLOSING_S / 2)
+        stack.push_async_callback(producer.stop, timeout_s=_FLUSH_S)
         await producer.start()
         lag = LagReader(settings, stage=self._stage)
         stack.push_async_callback(lag.stop)

@@ -652,6 +652,28 @@ def test_stop_gives_up_at_the_end_of_its_budget() -> None:
     run_one(work, scenario)
 
 
+def test_stop_waits_for_no_broker_that_is_away() -> None:
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async def work(delivery: Delivery) -> None:
+        await asyncio.sleep(3 if delivery.record.offset == 0 else 3600)
+
+    async def scenario(broker: FakeBroker, member: Member) -> None:
+        for number in range(2):
+            broker.produce("texts", 0, key=b"%d" % number)
+        await asyncio.sleep(1)
+        member.source.commit = never  # type: ignore[method-assign,assignment]
+        member.source.stop = never  # type: ignore[method-assign,assignment]
+        before = asyncio.get_running_loop().time()
+        await member.loop.stop(drain_s=5)
+        await member.task
+        # Within the grace period, 5 s after the drain, with time to close the rest.
+        assert asyncio.get_running_loop().time() - before < 8
+
+    run_one(work, scenario)
+
+
 def test_stop_before_the_group_was_joined() -> None:
     async def scenario() -> None:
         broker = FakeBroker(dict.fromkeys(TOPICS.values(), 1))
