@@ -31,7 +31,7 @@ from headrace.wire.bounds import (
     parse,
     too_large,
 )
-from headrace.wire.documents import document_from, document_to
+from headrace.wire.documents import document_from, document_to, write_document
 from headrace.wire.varints import encode_varint
 
 MAX_SLICE_CHUNKS = 64
@@ -50,12 +50,24 @@ _VECTOR_TAG = b"\x12"
 
 def encode_chunk_slice(value: ChunkSlice) -> bytes:
     """To the bytes of a record on ``chunks``."""
-    return pb.ChunkSlice(
-        document=document_to(value.document),
-        slice_number=value.slice_number,
-        chunks=[_chunk_to(chunk) for chunk in value.chunks],
-        manifest=_manifest_to(value.manifest),
-    ).SerializeToString()
+    message = pb.ChunkSlice(
+        slice_number=value.slice_number, manifest=_manifest_to(value.manifest)
+    )
+    # Filled where they are: a message that is given to another is copied.
+    write_document(value.document, message.document)
+    for chunk in value.chunks:
+        added = message.chunks.add()
+        added.number = chunk.number
+        added.text = chunk.text
+        added.token_count = chunk.token_count
+        added.start = chunk.start
+        added.end = chunk.end
+        added.page = chunk.page
+        if chunk.heading_path:
+            added.heading_path.extend(chunk.heading_path)
+        if chunk.section:
+            added.section = chunk.section
+    return message.SerializeToString()
 
 
 def decode_chunk_slice(data: bytes | None) -> ChunkSlice:

@@ -89,14 +89,7 @@ def decode_loaded_text(data: bytes | None) -> LoadedText:
     parts = None
     if body == "inline":
         parts = tuple([_part_from(part) for part in message.inline.parts])
-        size = sum([len(part.text.encode()) for part in parts])
-        if size > MAX_INLINE_BYTES:
-            raise too_large(
-                "the text",
-                size,
-                MAX_INLINE_BYTES,
-                advice="Find the program that wrote it; the loader keeps this bound.",
-            )
+        _check_inline(parts)
     check_text(message.parser, MAX_PARSER_BYTES, "parser")
     check_count(message.length, "length")
     return LoadedText(
@@ -106,6 +99,20 @@ def decode_loaded_text(data: bytes | None) -> LoadedText:
         parser=message.parser,
         length=message.length,
     )
+
+
+def _check_inline(parts: tuple[TextPart, ...]) -> None:
+    # No character takes more than 4 bytes, so most texts need no encoding.
+    if sum([len(part.text) for part in parts]) * 4 <= MAX_INLINE_BYTES:
+        return
+    size = sum([len(part.text.encode()) for part in parts])
+    if size > MAX_INLINE_BYTES:
+        raise too_large(
+            "the text",
+            size,
+            MAX_INLINE_BYTES,
+            advice="Find the program that wrote it; the loader keeps this bound.",
+        )
 
 
 def encode_text_part(part: TextPart) -> bytes:
@@ -192,28 +199,32 @@ def _part_to(part: TextPart) -> pb.TextPart:
 
 
 def _part_from(message: pb.TextPart) -> TextPart:
-    check_text(message.text, MAX_PART_TEXT_BYTES, "text")
-    return TextPart(message.text, tuple([_segment_from(s) for s in message.segments]))
+    # Each look at the field makes a new text of its bytes.
+    text = message.text
+    check_text(text, MAX_PART_TEXT_BYTES, "text")
+    return TextPart(text, tuple([_segment_from(s) for s in message.segments]))
 
 
 def _segment_from(message: pb.Segment) -> Segment:
     start = message.start
     end = message.end
+    page = message.page
+    section = message.section
     check_count(start, "segment.start")
     if end < start:
         raise invalid("segment.end", f"at or after its start, {start}; it is {end}")
-    check_count(message.page, "segment.page")
+    check_count(page, "segment.page")
     path = tuple(message.heading_path)
     if path:
         check_headings(path)
-    check_text(message.section, MAX_SECTION_BYTES, "segment.section")
+    check_text(section, MAX_SECTION_BYTES, "segment.section")
     return Segment(
         start,
         end,
         _KINDS.get(message.kind, SegmentKind.PROSE),
-        message.page,
+        page,
         path,
-        message.section,
+        section,
         message.language,
         message.has_header,
     )
