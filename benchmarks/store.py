@@ -31,6 +31,7 @@ from headrace.qdrant_messages import qdrant
 from headrace.qdrant_operations import calls
 from headrace.qdrant_payload import chunk_fields, chunk_id, document_fields
 from headrace.qdrant_values import to_wire_map
+from headrace.qdrant_wire import update_batch
 from headrace.state import Accepted, ChunkSet
 from headrace.store import (
     CollectionSpec,
@@ -121,9 +122,8 @@ def generated_classes(operations: list[Operation]) -> bytes:
 def encoded(operations: list[Operation]) -> list[bytes]:
     """The same, and the other operations, as the adapter writes them."""
     return [
-        operation
+        update_batch("bench", call.operations)
         for call in calls(operations, max_bytes=MAX_BYTES)
-        for operation in call.operations
     ]
 
 

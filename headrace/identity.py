@@ -170,11 +170,16 @@ class PointIds:
             NAMESPACE.bytes + name.encode(), usedforsecurity=False
         )
 
-    def of(self, number: int) -> UUID:
+    def of(self, number: int) -> str:
         """Id of a chunk's point: the UUIDv5 of the document's name and the number."""
         digest = self._prefix.copy()
-        digest.update(str(number).encode())
-        return UUID(bytes=digest.digest()[:16], version=5)
+        digest.update(b"%d" % number)
+        # Written out here: a UUID would become a number and then text again.
+        raw = bytearray(digest.digest()[:16])
+        raw[6] = raw[6] & 0x0F | 0x50
+        raw[8] = raw[8] & 0x3F | 0x80
+        text = raw.hex()
+        return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def point_id(
@@ -184,7 +189,7 @@ def point_id(
     fingerprint: str,
     content_hash: bytes,
     number: int,
-) -> UUID:
+) -> str:
     """Id of the point of one chunk: two revisions or contents never share one."""
     ids = PointIds(
         key, revision=revision, fingerprint=fingerprint, content_hash=content_hash

@@ -13,7 +13,7 @@ from headrace import qdrant_wire as wire
 from headrace.errors import SharedFailure
 from headrace.identity import STATE_SUFFIX, InvalidKeyError
 from headrace.qdrant_messages import qdrant
-from headrace.qdrant_values import payload_to_python
+from headrace.qdrant_values import payload_to_python, to_wire_map
 from headrace.store import CollectionMismatch, CollectionSpec
 
 Send = Callable[[str, Message], Awaitable[Any]]
@@ -49,11 +49,9 @@ async def ensure(
             collection_name=states,
             wait=True,
             points=[
-                qdrant.PointStruct.FromString(
-                    wire.point(
-                        payloads.COLLECTION_RECORD_ID,
-                        wire.payload(payloads.spec_fields(spec)),
-                    )
+                qdrant.PointStruct(
+                    id=qdrant.PointId(uuid=payloads.COLLECTION_RECORD_ID),
+                    payload=to_wire_map(payloads.spec_fields(spec)),
                 )
             ],
             update_mode=qdrant.UpdateMode.InsertOnly,

@@ -10,7 +10,6 @@ from headrace import qdrant_wire as wire
 from headrace.identity import DocumentKey, PointIds
 from headrace.messages import DocumentRevision
 from headrace.qdrant_messages import qdrant
-from headrace.qdrant_values import to_wire_map
 from headrace.state import ChunkSet, StateRecord, Visible
 from headrace.store import (
     Flip,
@@ -77,7 +76,7 @@ class Call:
     """One batched update of one of the two collections."""
 
     on_states: bool
-    operations: list[bytes]
+    operations: list[wire.Parts]
 
 
 def calls(operations: Sequence[Operation], *, max_bytes: int) -> Iterator[Call]:
@@ -89,19 +88,20 @@ def calls(operations: Sequence[Operation], *, max_bytes: int) -> Iterator[Call]:
     size = 0
     for step in plan(operations):
         for encoded in _encode(step, max_bytes):
-            full = size + len(encoded) > max_bytes
+            length = wire.size(encoded)
+            full = size + length > max_bytes
             if current.operations and (full or current.on_states != step.on_states):
                 yield current
                 current, size = Call(on_states=step.on_states, operations=[]), 0
             if not current.operations:
                 current = Call(on_states=step.on_states, operations=[])
             current.operations.append(encoded)
-            size += len(encoded)
+            size += length
     if current.operations:
         yield current
 
 
-def _encode(step: Step, max_bytes: int) -> Iterator[bytes]:
+def _encode(step: Step, max_bytes: int) -> Iterator[wire.Parts]:
     """The operations of a step, each of at most ``max_bytes`` if it can be split."""
     if step.kind is StoreChunks:
         yield from _store(step.operations, max_bytes)
@@ -112,31 +112,34 @@ def _encode(step: Step, max_bytes: int) -> Iterator[bytes]:
             yield from _single(operation)
 
 
-def _single(operation: Operation) -> Iterator[bytes]:
+def _single(operation: Operation) -> Iterator[wire.Parts]:
     match operation:
         case SetLive():
-            chunks = in_set(operation.chunk_set)
-            waiting = qdrant.Filter(
-                must=[*chunks.must, equal("live", payloads.NOT_LIVE)]
-            )
-            yield _set_payload(waiting, {"live": payloads.LIVE})
+            fields = payloads.chunk_set_fields(operation.chunk_set)
+            waiting = [wire.equal(*one) for one in fields.items()]
+            waiting.append(wire.equal("live", payloads.NOT_LIVE))
+            yield wire.set_payload(waiting, {"live": payloads.LIVE})
         case Flip():
             yield from _flip(operation)
         case RemoveObsolete():
             below = max(operation.visible_revision, operation.deleted_revision + 1)
             obsolete = qdrant.Filter(
-                must=[of_document(operation.key), _less("revision", below)]
+                must=[
+                    of_document(operation.key),
+                    qdrant.Condition.FromString(wire.less("revision", below)),
+                ]
             )
             selector = qdrant.PointsSelector(filter=obsolete)
-            yield qdrant.PointsUpdateOperation(
+            removal = qdrant.PointsUpdateOperation(
                 delete_points=qdrant.PointsUpdateOperation.DeletePoints(points=selector)
-            ).SerializeToString()
+            )
+            yield [removal.SerializeToString()]
 
 
-def _flip(flip: Flip) -> Iterator[bytes]:
+def _flip(flip: Flip) -> Iterator[wire.Parts]:
     wanted = flip.chunk_set
-    record = has_id(str(wanted.key.uuid))
-    not_deleted = _less("deleted_revision", wanted.revision)
+    record = wire.has_id(str(wanted.key.uuid))
+    not_deleted = wire.less("deleted_revision", wanted.revision)
     visible = payloads.visible_fields(
         Visible(
             revision=wanted.revision,
@@ -148,20 +151,19 @@ def _flip(flip: Flip) -> Iterator[bytes]:
     )
     # The refresh first: after the flip it would match, and write the same again.
     same = [
-        equal(name, visible[name])
+        wire.equal(name, visible[name])
         for name in ("visible_revision", "visible_fingerprint", "visible_hash")
     ]
-    yield _set_payload(
-        qdrant.Filter(must=[record, not_deleted, *same]),
-        {"visible_failed": flip.failed},
+    yield wire.set_payload(
+        [record, not_deleted, *same], {"visible_failed": flip.failed}
     )
-    lower = _less("visible_revision", wanted.revision)
-    yield _set_payload(qdrant.Filter(must=[record, not_deleted, lower]), visible)
+    lower = wire.less("visible_revision", wanted.revision)
+    yield wire.set_payload([record, not_deleted, lower], visible)
 
 
-def _store(operations: Iterable[Operation], max_bytes: int) -> Iterator[bytes]:
-    vectors: dict[str, bytes] = {}
-    holes: dict[str, bytes] = {}
+def _store(operations: Iterable[Operation], max_bytes: int) -> Iterator[wire.Parts]:
+    vectors: dict[str, wire.Parts] = {}
+    holes: dict[str, wire.Parts] = {}
     shared: dict[int, _Shared] = {}
     for operation in operations:
         assert isinstance(operation, StoreChunks)  # noqa: S101  one kind to a step
@@ -172,12 +174,12 @@ def _store(operations: Iterable[Operation], max_bytes: int) -> Iterator[bytes]:
                 shared[id(stored.document)] = document
             vector = stored.embedded.vector
             points = holes if vector is None else vectors
-            identity = str(document.ids.of(stored.embedded.chunk.number))
+            identity = document.ids.of(stored.embedded.chunk.number)
             # What was there first stays, in one call as in two.
             if identity not in points:
                 own = wire.payload(payloads.chunk_fields(stored))
                 points[identity] = wire.point(identity, document.fields + own, vector)
-    is_hole = qdrant.Filter(must=[equal("state", payloads.HOLE)]).SerializeToString()
+    is_hole = wire.all_of([wire.equal("state", payloads.HOLE)])
     for page in _pages(vectors.values(), max_bytes):
         yield wire.upsert(page, mode=qdrant.UpdateMode.Upsert, update_filter=is_hole)
     for page in _pages(holes.values(), max_bytes):
@@ -202,8 +204,10 @@ class _Shared:
         return cls(ids, wire.payload(payloads.document_fields(document)))
 
 
-def _write_accepted(operations: Iterable[Operation], max_bytes: int) -> Iterator[bytes]:
-    inserts: dict[str, bytes] = {}
+def _write_accepted(
+    operations: Iterable[Operation], max_bytes: int
+) -> Iterator[wire.Parts]:
+    inserts: dict[str, wire.Parts] = {}
     for operation in operations:
         assert isinstance(operation, WriteAccepted)  # noqa: S101  one kind to a step
         identity = str(operation.key.uuid)
@@ -213,16 +217,11 @@ def _write_accepted(operations: Iterable[Operation], max_bytes: int) -> Iterator
         yield from _insert_all(inserts, max_bytes)
         inserts = {}
         expected = payloads.accepted_fields(operation.expected)
-        holds = qdrant.Filter(
-            must=[
-                has_id(identity),
-                *(equal(name, expected[name]) for name in _EXPECTED),
-            ]
-        )
+        holds = [wire.equal(name, expected[name]) for name in _EXPECTED]
         written = payloads.accepted_fields(
             operation.accepted, deletes=operation.deletes, name=operation.name
         )
-        yield _set_payload(holds, written)
+        yield wire.set_payload([wire.has_id(identity), *holds], written)
     yield from _insert_all(inserts, max_bytes)
 
 
@@ -236,54 +235,37 @@ def _new_record(write: WriteAccepted) -> bytes:
     return wire.payload(payloads.state_fields(record))
 
 
-def _insert_all(inserts: Mapping[str, bytes], max_bytes: int) -> Iterator[bytes]:
+def _insert_all(
+    inserts: Mapping[str, wire.Parts], max_bytes: int
+) -> Iterator[wire.Parts]:
     for page in _pages(inserts.values(), max_bytes):
         yield wire.upsert(page, mode=qdrant.UpdateMode.InsertOnly)
 
 
-def _pages(points: Iterable[bytes], max_bytes: int) -> Iterator[list[bytes]]:
-    page: list[bytes] = []
+def _pages(points: Iterable[wire.Parts], max_bytes: int) -> Iterator[list[wire.Parts]]:
+    page: list[wire.Parts] = []
     size = 0
     for point in points:
-        if page and size + len(point) > max_bytes:
+        length = wire.size(point)
+        if page and size + length > max_bytes:
             yield page
             page, size = [], 0
         page.append(point)
-        size += len(point)
+        size += length
     if page:
         yield page
 
 
-def _set_payload(condition: qdrant.Filter, fields: Mapping[str, object]) -> bytes:
-    return qdrant.PointsUpdateOperation(
-        set_payload=qdrant.PointsUpdateOperation.SetPayload(
-            payload=to_wire_map(fields),
-            points_selector=qdrant.PointsSelector(filter=condition),
-        )
-    ).SerializeToString()
-
-
 def equal(name: str, value: str | int) -> qdrant.Condition:
     """A field holds exactly this."""
-    match = (
-        qdrant.Match(keyword=value)
-        if isinstance(value, str)
-        else qdrant.Match(integer=value)
-    )
-    return qdrant.Condition(field=qdrant.FieldCondition(key=name, match=match))
-
-
-def _less(name: str, bound: int) -> qdrant.Condition:
-    """A range compares floats: exact for revisions, milliseconds far below 2**53."""
-    return qdrant.Condition(
-        field=qdrant.FieldCondition(key=name, range=qdrant.Range(lt=bound))
-    )
+    condition: qdrant.Condition = qdrant.Condition.FromString(wire.equal(name, value))
+    return condition
 
 
 def has_id(*ids: str) -> qdrant.Condition:
     """One of these points."""
-    wanted = [qdrant.PointId(uuid=one) for one in ids]
-    return qdrant.Condition(has_id=qdrant.HasIdCondition(has_id=wanted))
+    condition: qdrant.Condition = qdrant.Condition.FromString(wire.has_id(*ids))
+    return condition
 
 
 def of_document(key: DocumentKey) -> qdrant.Condition:

@@ -42,14 +42,12 @@ INTEGER_INDEXES: Final = ("revision",)
 def chunk_id(stored: StoredChunk) -> str:
     """Id of a chunk's point."""
     document = stored.document
-    return str(
-        point_id(
-            document.key,
-            revision=document.revision,
-            fingerprint=document.fingerprint,
-            content_hash=document.content_hash,
-            number=stored.embedded.chunk.number,
-        )
+    return point_id(
+        document.key,
+        revision=document.revision,
+        fingerprint=document.fingerprint,
+        content_hash=document.content_hash,
+        number=stored.embedded.chunk.number,
     )
 
 

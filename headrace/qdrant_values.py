@@ -11,6 +11,11 @@ from headrace.qdrant_messages import qdrant
 def to_python(value: qdrant.Value) -> Any:
     """One value."""
     kind = value.WhichOneof("kind")
+    # What nearly all of a state record's fields are.
+    if kind == "string_value":
+        return value.string_value
+    if kind == "integer_value":
+        return value.integer_value
     if kind is None or kind == "null_value":
         return None
     if kind == "struct_value":
@@ -22,7 +27,8 @@ def to_python(value: qdrant.Value) -> Any:
 
 def payload_to_python(payload: Mapping[str, qdrant.Value]) -> dict[str, Any]:
     """A whole payload, or a nested object."""
-    return {name: to_python(value) for name, value in payload.items()}
+    # Protobuf's maps write ``items`` in Python.
+    return {name: to_python(payload[name]) for name in payload}
 
 
 def to_wire(value: Any) -> qdrant.Value:  # noqa: PLR0911  one per kind

@@ -232,7 +232,7 @@ def _add(stored: StoredSet, chunk_set: ChunkSet, point: StoredPoint) -> None:
         content_hash=chunk_set.content_hash,
         number=number,
     )
-    if point.id != str(expected):
+    if point.id != expected:
         stored.foreign.append(point.id)
         return
     stored.ids[number] = point.id

@@ -5,6 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace import qdrant_wire as wire
 from headrace.identity import DocumentKey
 from headrace.qdrant_messages import qdrant
 from headrace.qdrant_operations import Call, calls, plan
@@ -106,7 +107,7 @@ def test_calls_are_bounded_and_complete(count: int, max_bytes: int) -> None:
     assert len(set(ids)) == len(ids) == count
     for call in made:
         several = len(points_of(call)) > 1
-        assert not several or sum(map(len, call.operations)) <= max_bytes + 200
+        assert not several or sum(map(wire.size, call.operations)) <= max_bytes + 200
 
 
 def test_first_acceptances_share_one_operation() -> None:
@@ -125,5 +126,6 @@ def test_a_chunk_twice_in_a_call_is_sent_once_as_first_given() -> None:
 
 
 def points_of(call: Call) -> list[qdrant.PointStruct]:
-    parsed = map(qdrant.PointsUpdateOperation.FromString, call.operations)
+    operations = map(b"".join, call.operations)
+    parsed = map(qdrant.PointsUpdateOperation.FromString, operations)
     return list(itertools.chain.from_iterable(one.upsert.points for one in parsed))
