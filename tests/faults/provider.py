@@ -21,10 +21,11 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Literal, Self
 
+from aiohttp import web
 from headrace_embedder.calls import KNOWN_GOOD_TEXT
 from headrace_embedder.providers.openai_compatible import PROBE_TEXT
 
-from tests.support.fake_openai import FakeOpenAI, Fault, status
+from tests.support.fake_openai import Asked, FakeOpenAI, Fault, status
 
 UNRESOLVABLE_URL = "http://provider.invalid/v1"
 """A name that never resolves (RFC 6761)."""
@@ -38,14 +39,19 @@ def rate_limited(
     form: Literal["seconds", "date", "milliseconds"] = "seconds",
 ) -> Fault:
     """429; ``after_s`` in one of the forms that providers use, or not told."""
-    headers = {}
-    if after_s is not None and form == "seconds":
-        headers["Retry-After"] = f"{after_s:g}"
-    elif after_s is not None and form == "date":
-        headers["Retry-After"] = formatdate(time.time() + after_s, usegmt=True)
-    elif after_s is not None:
-        headers["retry-after-ms"] = f"{after_s * 1000:.0f}"
-    return status(429, error="rate_limit_exceeded", headers=headers)
+
+    async def answer(asked: Asked, request: web.Request) -> web.StreamResponse:
+        headers = {}
+        if after_s is not None and form == "seconds":
+            headers["Retry-After"] = f"{after_s:g}"
+        elif after_s is not None and form == "date":
+            headers["Retry-After"] = formatdate(time.time() + after_s, usegmt=True)
+        elif after_s is not None:
+            headers["retry-after-ms"] = f"{after_s * 1000:.0f}"
+        limited = status(429, error="rate_limit_exceeded", headers=headers)
+        return await limited(asked, request)
+
+    return answer
 
 
 def quota_spent() -> Fault:
@@ -69,14 +75,16 @@ class FaultProvider(FakeOpenAI):
 
     Attributes:
         tls_garbage_url: a base URL that answers a TLS greeting with nonsense.
+        tls_greetings: how many it has had.
     """
 
     tls_garbage_url: str = ""
+    tls_greetings: int = 0
     _garbage: asyncio.Server | None = field(default=None, repr=False)
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        self._garbage = await asyncio.start_server(_answer_garbage, "127.0.0.1", 0)
+        self._garbage = await asyncio.start_server(self._greet, "127.0.0.1", 0)
         port = self._garbage.sockets[0].getsockname()[1]
         self.tls_garbage_url = f"https://127.0.0.1:{port}/v1"
         return self
@@ -91,6 +99,11 @@ class FaultProvider(FakeOpenAI):
     def sent(self) -> Counter[str]:
         """How often each text was sent; the embedder's own checks are left out."""
         return Counter(text for text in self.texts if not _is_check(text))
+
+    @property
+    def checks(self) -> list[Asked]:
+        """The embedder's own questions: at its start, and after a failure."""
+        return [asked for asked in self.asked if _is_check(asked.texts[0])]
 
     @property
     def paid(self) -> Counter[str]:
@@ -125,17 +138,18 @@ class FaultProvider(FakeOpenAI):
         """Forget what was asked so far; open calls stay counted in ``running``."""
         self.asked.clear()
         self.most_running = self.running
+        self.tls_greetings = 0
+
+    async def _greet(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        with suppress(ConnectionError):
+            if await reader.read(1):
+                self.tls_greetings += 1
+            writer.write(_GARBAGE)
+            await writer.drain()
+        writer.close()
 
 
 def _is_check(text: str) -> bool:
     return text.startswith((KNOWN_GOOD_TEXT, PROBE_TEXT))
-
-
-async def _answer_garbage(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    with suppress(ConnectionError):
-        await reader.read(1)
-        writer.write(_GARBAGE)
-        await writer.drain()
-    writer.close()

@@ -30,7 +30,7 @@ from headrace.settings import Settings
 from tests.faults.machines import PartMachine, StageMachine
 from tests.faults.provider import FaultProvider
 from tests.faults.proxy import HOST, Faults, Proxy
-from tests.faults.scale import scaled
+from tests.faults.scale import PAUSE_SCALE, scaled
 from tests.support.cli import environment
 from tests.support.store_process import memory_dir
 
@@ -58,6 +58,7 @@ STAGE_ENVIRONMENT: Mapping[str, str] = {
     "OPENAI_API_KEY": "not-a-key",
     "HEADRACE_DRAIN_S": "10",
     "HEADRACE_SESSION_TIMEOUT_S": str(SESSION_S),
+    "HEADRACE_TIMES_SCALE": str(PAUSE_SCALE),
     "HEADRACE_BACKOFF_S": str(scaled(2)),
     # What a row sends must be asked of the provider, and twice must be seen.
     "HEADRACE_EMBED_CACHE_BYTES": "0",
@@ -208,6 +209,12 @@ class FaultStack:
         """The proxies before a target: all of them, or those of some processes."""
         chosen = list(users) or [*Stage, *SPARES]
         return Faults([self._proxies[str(user), target] for user in chosen])
+
+    def accepted(self, target: str) -> int:
+        """How many connections to a target there have been."""
+        return sum(
+            proxy.accepted for (_, to), proxy in self._proxies.items() if to == target
+        )
 
     async def heal(self) -> None:
         """End every fault of proxies and provider."""

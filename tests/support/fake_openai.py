@@ -37,6 +37,8 @@ class Asked:
     key: str
     at: float = field(default_factory=time.monotonic)
     answered: bool = False
+    status: int = 0
+    """Of the answer, once it is out."""
     embedded: bool = False
     """Vectors were made for it, right or wrong: what a provider bills."""
     gone: bool = False
@@ -250,7 +252,7 @@ class FakeOpenAI:
             raise
         finally:
             self.running -= 1
-        asked.answered = True
+        asked.answered, asked.status = True, response.status
         return response
 
     async def _answer(self, asked: Asked, request: web.Request) -> web.StreamResponse:

@@ -6,6 +6,7 @@ The suite puts this directory on their PYTHONPATH; the product knows nothing of 
 from __future__ import annotations
 
 import os
+import sys
 
 if "HEADRACE_FAILPOINT_FILE" in os.environ:
     import failpoints
@@ -15,3 +16,7 @@ if "HEADRACE_MUTATION" in os.environ:
     import mutations
 
     mutations.install(os.environ["HEADRACE_MUTATION"])
+if "HEADRACE_TIMES_SCALE" in os.environ and "headrace_embedder" in sys.orig_argv:
+    import times
+
+    times.install(float(os.environ["HEADRACE_TIMES_SCALE"]))

@@ -336,7 +336,9 @@ class Calls:
         if state is BreakerState.CLOSED:
             self._log.info("provider_resumed")
             return
-        self._log.error(
+        # A rate limit is what a busy provider says; everything else may need people.
+        alarming = reason != "provider_rate_limited"
+        getattr(self._log, "error" if alarming else "warning")(
             "provider_paused",
             reason=reason,
             seconds=round(self._breaker.wait(now=self._clock.monotonic()), 1),
