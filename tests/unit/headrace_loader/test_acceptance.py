@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 from headrace_loader.acceptance import Acceptance, Batching
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.errors import DocumentFailure, SharedFailure
 from headrace.identity import Arrival, DocumentKey
@@ -185,6 +187,65 @@ async def test_many_documents_cost_few_calls() -> None:
     # Each caller has its own answer.
     states = await store.read_states("c", keys)
     assert [d.accepted for d in decisions] == [states[key].accepted for key in keys]
+
+
+async def test_a_collection_that_is_being_filled_is_written_without_looking() -> None:
+    store = FakeStore()
+    acceptance = await ready(store)
+
+    async def calls(*numbers: int) -> tuple[int, int]:
+        before = store.calls.copy()
+        for n in numbers:
+            key = DocumentKey("t", "c", f"d{n}")
+            decision = await acceptance.accept(candidate(n + 1, key=key))
+            assert decision.verdict in {Verdict.NEW, Verdict.REDELIVERY}
+        spent = store.calls - before
+        return spent["read_states"], spent["apply"]
+
+    assert await calls(*range(100)) == (200, 100)
+    assert await calls(100, 101) == (2, 2)
+    assert await calls(100) == (1, 1)  # a redelivery finds its own write
+    # One that has a record ends the guessing, at the price of one call more.
+    assert (
+        await acceptance.accept(candidate(300, key=DocumentKey("t", "c", "d5")))
+    ).verdict is Verdict.NEW
+    assert await calls(102) == (2, 1)
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from("de"),
+        st.integers(1, 6),
+        st.sampled_from(["", "one", "two"]),
+        st.none() | st.integers(1, 2),
+    ),
+    max_size=8,
+)
+
+
+@given(EVENTS)
+async def test_guessing_that_a_document_is_new_decides_nothing(
+    events: list[tuple[str, int, str, int | None]],
+) -> None:
+    async def outcomes(filling: int) -> tuple[list[Decision], list[StateRecord | None]]:
+        store = FakeStore()
+        acceptance = Acceptance(store, spec=SPEC, batching=Batching(max_wait_s=0))
+        await acceptance.ensure("c")
+        decisions = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("headrace_loader.acceptance._FILLING", filling)
+            for name, offset, text, version in events:
+                key = DocumentKey("t", "c", name)
+                decision = await acceptance.accept(
+                    candidate(offset, text=text, version=version, key=key)
+                )
+                if decision.verdict is Verdict.REDELIVERY:  # the same to all others
+                    decision = replace(decision, verdict=Verdict.NEW)
+                decisions.append(decision)
+        records = [await record(store, DocumentKey("t", "c", name)) for name in "de"]
+        return decisions, records
+
+    assert await outcomes(0) == await outcomes(1000)
 
 
 @pytest.mark.parametrize("culprit", [0, 6, 19])

@@ -8,6 +8,7 @@ write the record is read back, and only what it then holds is acted on.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -20,6 +21,8 @@ from headrace.store import CollectionMismatch, CollectionSpec, Store, WriteAccep
 
 _TRIES = 8
 """Losing a race takes another writer each time; so many in a row are a fault."""
+_FILLING = 100
+"""Documents in a row without a record, from which the next will have none either."""
 _WRITTEN = {Verdict.NEW, Verdict.UNCHANGED, Verdict.SUPERSEDED}
 
 T = TypeVar("T")
@@ -54,6 +57,8 @@ class Acceptance:
         batching = batching or Batching()
         self._reads: Batcher[_Read, _Result] = _batcher(self._read_all, batching)
         self._writes: Batcher[_Write, _Result] = _batcher(self._write_all, batching)
+        self._absent: Counter[str] = Counter()
+        """By collection: documents in a row that had no record."""
 
     async def ensure(self, collection: str) -> None:
         """Have the collection made for this model.
@@ -74,6 +79,10 @@ class Acceptance:
     async def accept(self, candidate: Candidate, *, name: str = "") -> Decision:
         """Decide and, where the verdict is to be written, write it.
 
+        Where a collection is being filled a document is taken for new without looking:
+        its record is inserted only where there is none, and what is read back then is
+        what the next try decides on.
+
         What is returned holds in the store. Cancelled or repeated at any point, the
         next try finds its own write and goes on under the same revision.
 
@@ -82,11 +91,13 @@ class Acceptance:
             SharedFailure: the store's.
         """
         key = candidate.key
-        record = _record(await self._reads.submit((key.collection, key)))
+        filling = self._absent[key.collection] >= _FILLING
+        record = None if filling else await self._read(key)
         for _ in range(_TRIES):
             decision = decide(candidate, record)
             accepted = decision.accepted
             if decision.verdict not in _WRITTEN or accepted is None:
+                self._count(key.collection, absent=False)
                 return decision
             deletes = candidate.deletes and decision.verdict is Verdict.NEW
             write = WriteAccepted(
@@ -96,9 +107,11 @@ class Acceptance:
                 deletes=deletes,
                 name=name,
             )
-            record = _record(await self._writes.submit((key.collection, write)))
-            if _holds(record, accepted, deletes=deletes):
+            found = _record(await self._writes.submit((key.collection, write)))
+            if _holds(found, accepted, deletes=deletes):
+                self._count(key.collection, absent=record is None)
                 return decision
+            record = found
         raise DocumentFailure(
             "contended",
             f"the document's record changed {_TRIES} times while it was accepted",
@@ -111,6 +124,12 @@ class Acceptance:
         await self._reads.close()
         await self._writes.close()
         await self._store.close()
+
+    async def _read(self, key: DocumentKey) -> StateRecord | None:
+        return _record(await self._reads.submit((key.collection, key)))
+
+    def _count(self, collection: str, *, absent: bool) -> None:
+        self._absent[collection] = absent * (self._absent[collection] + 1)
 
     async def _read_all(self, reads: list[_Read]) -> list[_Result]:
         async def one(collection: str, group: list[_Read]) -> list[_Result]:
