@@ -229,6 +229,11 @@ class StageMachine(Machine):
             return f"its probes do not answer: {error!r}"
         return None if status == 200 else text.strip()
 
+    async def declines(self) -> bool:
+        """Whether it answers, and says that it cannot work."""
+        reason = await self.not_ready()
+        return reason is not None and self.alive and "probes" not in reason
+
     async def live(self) -> bool:
         """Whether its liveness probe says so."""
         try:

@@ -165,34 +165,21 @@ class Proxy:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.accepted += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         try:
             server = await asyncio.open_connection(HOST, self.target, limit=_READ_BYTES)
         except OSError:
             writer.transport.abort()
             return
-        except BaseException:
-            writer.transport.abort()
-            raise
-        finally:
-            self._tasks.discard(task)
         connection = _Connection((reader, writer), server)
         self._connections.add(connection)
         pumps = [
             asyncio.create_task(self._pump(connection, direction)) for direction in BOTH
         ]
         self._tasks.update(pumps)
-        self._tasks.add(task)
-        try:
-            await asyncio.gather(*pumps)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            self._tasks.difference_update([*pumps, task])
-            self._connections.discard(connection)
-            connection.abort()
+        await asyncio.wait(pumps)
+        self._tasks.difference_update(pumps)
+        self._connections.discard(connection)
+        connection.abort()
 
     async def _pump(self, connection: _Connection, direction: Direction) -> None:
         reader, writer = connection.readers[direction], connection.writer(direction)
