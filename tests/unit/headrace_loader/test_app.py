@@ -8,7 +8,7 @@ import pytest
 from headrace_loader.app import build, own_hosts
 from headrace_loader.settings import LoaderSettings
 
-from headrace.errors import ConfigurationError
+from headrace.errors import ConfigurationError, SharedFailure
 from headrace.lifecycle import StageContext, load_settings
 from headrace.messages import Stage
 from headrace.metrics import Metrics
@@ -20,27 +20,36 @@ from tests.support.fake_producer import (
 )
 
 
-async def test_the_stage_is_built_from_its_context(tmp_path: Path) -> None:
+def context(tmp_path: Path) -> StageContext[LoaderSettings]:
     settings = LoaderSettings(
         work_dir=tmp_path / "work", object_store_url=f"file://{tmp_path}/objects"
     )
-    handler = await build(
-        StageContext(
-            stage=Stage.LOADER,
-            settings=settings,
-            topology=settings.topology,
-            producer=FakeProducer(),
-            status=FakeStatusReporter(),
-            dead_letters=FakeDeadLetters(),
-            metrics=Metrics(Stage.LOADER),
-            clock=FakeClock(),
-            worker="test",
-        )
+    return StageContext(
+        stage=Stage.LOADER,
+        settings=settings,
+        topology=settings.topology,
+        producer=FakeProducer(),
+        status=FakeStatusReporter(),
+        dead_letters=FakeDeadLetters(),
+        metrics=Metrics(Stage.LOADER),
+        clock=FakeClock(),
+        worker="test",
     )
+
+
+async def test_the_stage_is_built_from_its_context(tmp_path: Path) -> None:
+    handler = await build(context(tmp_path))
 
     assert handler.ready() is None
     await handler.close()
     assert list((tmp_path / "work").iterdir()) == []
+
+
+async def test_a_work_directory_that_fails_is_waited_for(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "work"
+    in_the_way.touch()
+    with pytest.raises(SharedFailure, match=f"HEADRACE_WORK_DIR {in_the_way}"):
+        await build(context(tmp_path))
 
 
 def test_lists_are_read_as_json(monkeypatch: pytest.MonkeyPatch) -> None:

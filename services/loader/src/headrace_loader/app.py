@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from headrace.errors import SharedFailure
 from headrace.lifecycle import StageContext
 from headrace.objects import Objects
 from headrace.qdrant import QdrantStore
@@ -27,8 +28,8 @@ _PORTS = (80, 443)
 async def build(context: StageContext[LoaderSettings]) -> LoaderHandler:
     """The loader's handler."""
     settings = context.settings
+    workspace = _workspace(settings)
     objects = Objects.from_settings(settings)
-    workspace = Workspace(settings.work_dir)
     return LoaderHandler(
         topology=context.topology,
         fingerprint=settings.fingerprint,
@@ -54,6 +55,17 @@ async def build(context: StageContext[LoaderSettings]) -> LoaderHandler:
         ),
         objects=objects,
     )
+
+
+def _workspace(settings: LoaderSettings) -> Workspace:
+    """Temporary files; a disk that is full may have room again."""
+    try:
+        return Workspace(settings.work_dir)
+    except OSError as error:
+        raise SharedFailure(
+            "work_dir_unavailable",
+            f"HEADRACE_WORK_DIR {settings.work_dir} cannot be used: {error.strerror}",
+        ) from error
 
 
 def url_source(settings: LoaderSettings) -> UrlSource:
