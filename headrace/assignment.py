@@ -77,8 +77,10 @@ class Assignment:
     running: set[Item] = field(default_factory=set)
     timers: dict[Item, asyncio.TimerHandle] = field(default_factory=dict)
     suspects: set[OwnedPartition] = field(default_factory=set)
-    """Partitions that may hold what kills a process. While there are any, one record of
-    the whole process is worked on at a time, and theirs in order."""
+    """Partitions that may hold what kills a process. While there are any, few records
+    of the whole process are worked on at a time, or one."""
+    together: int = 0
+    """Records begun since last none was in work, while there are suspects."""
     open: bool = True
     """Whether something may be started."""
     ended: bool = False

@@ -1,7 +1,7 @@
-"""Finds the record that kills its process: one at a time, once processes die in a row.
+"""Finds the record that kills its process: a few at a time after a death, then one.
 
-While nobody dies this costs two requests for each assignment and nothing for a record.
-See ``custody`` for what is remembered, and where.
+While nobody dies this costs three requests for each assignment and nothing for a
+record. See ``custody`` for what is remembered, and where.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ import structlog
 
 from headrace.assignment import Assignment, Item, OwnedPartition
 from headrace.clock import Clock
-from headrace.custody import FATAL, Custody
+from headrace.custody import FATAL, Custody, Doubt
 from headrace.messages import StatusError
 from headrace.metrics import Metrics
 from headrace.source import CommitFailed, Source
 
 _log = structlog.get_logger(__name__)
 
+A_FEW = 16
+"""Records of a process that are begun together after a death, the next ones when all
+of them have ended."""
 _IDLE_S = 10.0
 """A partition from which nothing comes for so long has nothing that kills."""
 
 CRASHED = StatusError(
     "crashed_process",
-    f"the process that worked on this record died {FATAL} times while it worked on "
-    "nothing else",
+    f"{FATAL} processes died while they worked on this record and on nothing else",
     "Look at the stage's last logs and at its memory before each death; replay the "
     "letter once the cause is mended.",
     retryable=True,
@@ -67,34 +69,39 @@ class Caution:
                 offset=at.offset,
                 until=min(at.offset + self._window, at.end),
             )
-            if owner.custody.cautious:
+            if owner.custody.doubt:
                 assignment.suspects.add(owner)
-            if owner.custody.deaths > before.deaths:
                 _log.warning(
                     "the last owner of a partition did not hand it over",
                     partition=f"{place.topic}/{place.number}",
                     offset=at.offset,
-                    deaths=owner.custody.deaths,
+                    until=owner.custody.until,
+                    at_a_time="one" if owner.custody.doubt is Doubt.ONE else "a few",
                 )
-        if assignment.suspects:
-            _log.error("processes die in a row: working on one record at a time")
+
+    def room(self, assignment: Assignment) -> bool:
+        """Whether another record may be begun now."""
+        if not assignment.running:
+            assignment.together = 0
+        doubts = [owner.custody.doubt for owner in assignment.suspects]
+        return assignment.together < (1 if Doubt.ONE in doubts else A_FEW)
 
     def may_start(self, item: Item) -> bool:
-        """Whether it is this record's turn: the first of its partition."""
+        """Whether it is this record's turn: where each is alone, in their order."""
         return (
-            item.owner not in item.assignment.suspects
+            item.owner.custody.doubt is not Doubt.ONE
             or item.record.offset == item.owner.tracker.committable
         )
 
     def begin(self, item: Item) -> None:
-        """A record is to be worked on alone; the caller commits before it is."""
+        """A record is to be worked on; the caller commits before it is."""
         owner, offset = item.owner, item.record.offset
-        if item.given_up is not None or owner not in item.assignment.suspects:
+        if item.given_up is not None or not owner.custody.doubt:
             return
         if owner.custody.fatal(offset):
             item.given_up, item.failures = CRASHED, owner.custody.killed
         else:
-            owner.custody = owner.custody.begun(offset)
+            owner.custody = owner.custody.starts(offset)
 
     def end(self, item: Item) -> None:
         """The work on it came to an end."""
@@ -109,15 +116,13 @@ class Caution:
         """Those whose doubtful records are through, since the last look."""
         now = self._clock.monotonic()
         cleared = []
-        for owner in assignment.partitions.values():
-            if not owner.custody.deaths:
-                continue
+        for owner in assignment.suspects:
             if owner.tracker.in_flight or owner.paused:
                 owner.busy = now
             idle = now - owner.busy >= _IDLE_S
             if idle or (owner.position or 0) >= owner.custody.until:
                 owner.custody = owner.custody.cleared()
-                assignment.suspects.discard(owner)
                 cleared.append(owner)
-        self._metrics.cautious_partitions.set(len(assignment.suspects))
+        assignment.suspects.difference_update(cleared)
+        self._metrics.doubtful_partitions.set(len(assignment.suspects))
         return cleared

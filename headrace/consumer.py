@@ -365,15 +365,16 @@ class ConsumingLoop:
                 waited = self._clock.now_ms() - item.record.timestamp_ms
                 self._metrics.waiting_seconds.observe(max(waited, 0) / 1000)
             assignment.running.add(item)
+            assignment.together += 1
             item.task = asyncio.create_task(self._work(item))
 
     def _next(self, assignment: Assignment) -> Item | None:
-        if assignment.suspects and assignment.running:
+        if assignment.suspects and not self._caution.room(assignment):
             return None
         return assignment.schedule.take()
 
-    async def _begin_alone(self, item: Item) -> None:
-        """Nothing else is in work; Kafka must know that this is, before it may kill."""
+    async def _begin_in_doubt(self, item: Item) -> None:
+        """Kafka must know what is in work, before it may kill."""
         self._caution.begin(item)
         while not await self._commit(item.assignment):
             await self._clock.sleep(_COMMIT_EVERY_S)
@@ -381,12 +382,13 @@ class ConsumingLoop:
     async def _work(self, item: Item) -> None:
         try:
             if item.assignment.suspects:
-                await self._begin_alone(item)
+                await self._begin_in_doubt(item)
             if self._parking:
                 await self._parking.ended(item.key)
             result = await self._worker.attempt(item)
             if item.owner.custody.alone:
                 self._caution.end(item)
+                await self._commit(item.assignment)
         except asyncio.CancelledError:
             item.assignment.running.discard(item)
             raise

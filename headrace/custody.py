@@ -9,16 +9,25 @@ reasons are in docs/decisions/0003-records-that-kill-their-process.md. Pure: no 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
-SUSPICIOUS = 2
-"""Owners that died before the same records were through; then one at a time."""
 FATAL = 3
 """Processes that died on one record, while it alone was in work: it is the cause."""
 
 _VERSION = "1"
 _NOBODY = "-"
-_FIELDS = 7
+_FIELDS = 8
 _BIGGEST = 2**63
+
+
+class Doubt(IntEnum):
+    """How a partition's next records are worked on."""
+
+    NONE = 0
+    FEW = 1
+    """One of them may have killed a process: a few at a time."""
+    ONE = 2
+    """One of a few has: one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +37,17 @@ class Custody:
     owner: str = ""
     """Process that works on it; whoever finds another's name here knows it is dead, or
     was thrown out of the group."""
-    deaths: int = 0
-    """Owners that died since the first record that may be the cause was committed."""
+    doubt: Doubt = Doubt.NONE
     until: int = 0
-    """Offset from which on no record was in work when the first of them died."""
+    """Offset where the doubt ends."""
+    begun: int = 0
+    """One past the last offset that the owner has begun in doubt."""
     record: int = -1
     """Offset of the record that was last worked on alone."""
     killed: int = 0
     """Owners that died while it was."""
     alone: bool = False
     """Whether it is in work now."""
-
-    @property
-    def cautious(self) -> bool:
-        """Whether one record at a time must be worked on."""
-        return self.deaths >= SUSPICIOUS
 
     def taken(self, owner: str, *, offset: int, until: int) -> Custody:
         """A process gets the partition.
@@ -52,22 +57,23 @@ class Custody:
             offset: the next one to read.
             until: one past the last that may have been in work before.
         """
+        mine = replace(self, owner=owner, begun=0, alone=False)
         if self.owner in ("", owner):
-            return replace(self, owner=owner, alone=False)
+            return mine
         if until <= offset:
             return Custody(owner)
-        again = self.deaths > 0 and offset < self.until
-        return replace(
-            self,
-            owner=owner,
-            deaths=self.deaths + 1 if again else 1,
-            until=self.until if again else until,
-            killed=self.killed + self.alone,
-            alone=False,
-        )
+        if self.doubt is Doubt.NONE or offset >= self.until:
+            return Custody(owner, Doubt.FEW, until)
+        if self.doubt is Doubt.ONE:
+            return replace(mine, killed=self.killed + self.alone)
+        if self.begun > offset:
+            return Custody(owner, Doubt.ONE, self.begun)
+        return mine  # the last owner had not come to these again
 
-    def begun(self, offset: int) -> Custody:
-        """The owner works on this record, and on nothing else."""
+    def starts(self, offset: int) -> Custody:
+        """The owner begins a record in doubt."""
+        if self.doubt is not Doubt.ONE:
+            return replace(self, begun=max(self.begun, offset + 1))
         killed = self.killed if self.record == offset else 0
         return replace(self, record=offset, killed=killed, alone=True)
 
@@ -85,15 +91,16 @@ class Custody:
 
     def handed_over(self) -> Custody:
         """The owner gives the partition back, alive."""
-        return replace(self, owner="", alone=False)
+        return replace(self, owner="", begun=0, alone=False)
 
     @property
     def note(self) -> str:
         """Empty where there is nothing to tell, as in a commit of any other client."""
         if self == Custody():
             return ""
-        values = (self.deaths, self.until, self.record, self.killed, int(self.alone))
-        return " ".join([_VERSION, self.owner or _NOBODY, *map(str, values)])
+        numbers = (self.doubt, self.until, self.begun, self.record, self.killed)
+        words = [str(int(number)) for number in (*numbers, self.alone)]
+        return " ".join([_VERSION, self.owner or _NOBODY, *words])
 
     @classmethod
     def read(cls, note: str) -> Custody:
@@ -102,10 +109,11 @@ class Custody:
         if len(parts) != _FIELDS or parts[0] != _VERSION or not parts[1]:
             return cls()
         try:
-            deaths, until, record, killed, alone = map(int, parts[2:])
+            doubt, until, begun, record, killed, alone = map(int, parts[2:])
+            kind = Doubt(doubt)
         except ValueError:
             return cls()
-        if max(deaths, until, record, killed) >= _BIGGEST or min(deaths, until) < 0:
+        if max(until, begun, record, killed) >= _BIGGEST or min(until, begun) < 0:
             return cls()
         owner = "" if parts[1] == _NOBODY else parts[1]
-        return cls(owner, deaths, until, record, killed, alone=alone == 1)
+        return cls(owner, kind, until, begun, record, killed, alone=alone == 1)

@@ -85,10 +85,11 @@ class Metrics:
             "When a record was last finished, seconds since 1970.",
         )
 
-        self.cautious_partitions = self._one(
+        self.doubtful_partitions = self._one(
             Gauge,
-            "cautious_partitions",
-            "Partitions worked on one record at a time, for processes died on them.",
+            "doubtful_partitions",
+            "Partitions of which few records are worked on at a time, or one, for "
+            "their last owners died.",
         )
         self.unmoved_seconds = self._by(
             Gauge,
