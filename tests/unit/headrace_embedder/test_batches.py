@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from headrace_embedder.batches import Batch, Queue, Text, Wanted
+from headrace_embedder.batches import Batch, Queue, Text, Waiter, Wanted
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +14,8 @@ def wanted(name: str, *, tokens: int = 10, waiters: int = 1) -> Wanted:
     # Nothing here awaits it.
     loop = asyncio.new_event_loop()
     loop.close()
-    return Wanted(text, loop.create_future(), waiters=waiters)
+    waiter = Waiter(1, loop.create_future())
+    return Wanted(text, waiters=[waiter] * waiters)
 
 
 def take(queue: Queue, texts: int = 100, tokens: int = 10**6) -> Batch | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headrace.messages import Hole
 from headrace_embedder.providers import Rejected, Unclear
@@ -46,15 +46,38 @@ class Suspicion:
 
 
 @dataclass(eq=False, slots=True)
+class Waiter:
+    """A record that waits until all of its texts are settled.
+
+    One future for all of them: a record has many, and each would cost turns of the
+    event loop.
+    """
+
+    missing: int
+    all_settled: asyncio.Future[None]
+
+
+@dataclass(eq=False, slots=True)
 class Wanted:
-    """A text and what its records wait for."""
+    """A text, what became of it, and the records that wait for that."""
 
     text: Text
-    future: asyncio.Future[Outcome]
-    waiters: int = 0
+    outcome: Outcome | Exception | None = None
+    waiters: list[Waiter] = field(default_factory=list)
     due: float = 0.0
     attempts: int = 0
     suspicion: Suspicion | None = None
+
+    def settle(self, outcome: Outcome | Exception) -> None:
+        """Tell all who wait; what was settled first stays."""
+        if self.outcome is not None:
+            return
+        self.outcome = outcome
+        for waiter in self.waiters:
+            waiter.missing -= 1
+            if not waiter.missing and not waiter.all_settled.done():
+                waiter.all_settled.set_result(None)
+        self.waiters.clear()
 
 
 @dataclass(eq=False, slots=True)

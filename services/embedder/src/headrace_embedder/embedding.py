@@ -1,8 +1,8 @@
 """Texts in, vectors or holes out: shared, cached, batched, and bisected on failure.
 
-Each wanted text has one future, found by its cache key, from the moment it is first
-asked for until its vector is in the cache. Records wait for futures and never run a
-call themselves: a record that is cancelled (its partition was revoked) stops waiting,
+Each wanted text is there once, found by its cache key, from the moment it is first
+asked for until its vector is in the cache. Records wait for theirs and never run a call
+themselves: a record that is cancelled (its partition was revoked) stops waiting,
 while the call, which costs money, goes on; when the record comes back, here or by the
 cache on disk, it finds the vector. A text nobody waits for any more is not sent.
 
@@ -28,6 +28,7 @@ from headrace_embedder.batches import (
     Outcome,
     Queue,
     Text,
+    Waiter,
     Wanted,
 )
 from headrace_embedder.cache import VectorCache
@@ -59,7 +60,7 @@ class Embedding:
         self._wanted: dict[bytes, Wanted] = {}
         self._new: list[Wanted] = []
         """Not yet looked up."""
-        self._queue = Queue(drop=self._abandon)
+        self._queue = Queue(drop=self._forget)
         self._given_up: dict[bytes, Hole] = {}
         """Of records that come again for others of their texts."""
         self._filled = asyncio.Event()
@@ -82,25 +83,36 @@ class Embedding:
             # An empty document is one slice without chunks.
             return []
         joined = [self._join(text) for text in texts]
-        # The same text twice in one record is one wanted text.
-        waited = set(joined)
-        for wanted in waited:
-            wanted.waiters += 1
-        try:
-            # wait() leaves the futures alone when this record is cancelled.
-            await asyncio.wait({wanted.future for wanted in waited})
-        finally:
-            for wanted in waited:
-                wanted.waiters -= 1
-        try:
-            outcomes = [wanted.future.result() for wanted in joined]
-        except SharedFailure:
-            self._keep_holes(joined)
-            raise
+        await self._all_settled(joined)
+        outcomes: list[Outcome] = []
+        for wanted in joined:
+            if isinstance(wanted.outcome, Exception):
+                if isinstance(wanted.outcome, SharedFailure):
+                    self._keep_holes(joined)
+                raise wanted.outcome
+            assert wanted.outcome is not None  # noqa: S101  settled
+            outcomes.append(wanted.outcome)
         if self._given_up:
             for wanted in joined:
                 self._given_up.pop(wanted.text.key, None)
         return outcomes
+
+    async def _all_settled(self, joined: list[Wanted]) -> None:
+        """Wait for all. Cancelled, it leaves them to the others that wait for them."""
+        # The same text twice in one record is one wanted text.
+        open_ones = {wanted for wanted in joined if wanted.outcome is None}
+        if not open_ones:
+            return
+        waiter = Waiter(len(open_ones), asyncio.get_running_loop().create_future())
+        for wanted in open_ones:
+            wanted.waiters.append(waiter)
+        try:
+            await waiter.all_settled
+        except asyncio.CancelledError:
+            for wanted in open_ones:
+                if wanted.outcome is None:
+                    wanted.waiters.remove(waiter)
+            raise
 
     async def close(self) -> None:
         """Cancel and await every call, keep what is paid for, close what it owns."""
@@ -123,19 +135,15 @@ class Embedding:
         Only until it is through: a replay is to ask the provider again.
         """
         for wanted in joined:
-            future = wanted.future
-            if future.done() and not future.cancelled() and not future.exception():
-                outcome = future.result()
-                if isinstance(outcome, Hole):
-                    self._given_up[wanted.text.key] = outcome
+            if isinstance(wanted.outcome, Hole):
+                self._given_up[wanted.text.key] = wanted.outcome
         while len(self._given_up) > REMEMBERED:
             del self._given_up[next(iter(self._given_up))]
 
     def _join(self, text: Text) -> Wanted:
         wanted = self._wanted.get(text.key)
         if wanted is None:
-            wanted = Wanted(text, asyncio.get_running_loop().create_future())
-            self._wanted[text.key] = wanted
+            wanted = self._wanted[text.key] = Wanted(text)
             if not self._new:
                 self._spawn(self._look_up(self._new), self._new)
             self._new.append(wanted)
@@ -157,7 +165,7 @@ class Embedding:
             if outcome is None:
                 missing.append(wanted)
             else:
-                self._settle(wanted, outcome)
+                wanted.settle(outcome)
                 self._forget(wanted)
         self._metrics.embedding_cache_misses.inc(len(missing))
         if not missing:
@@ -285,18 +293,14 @@ class Embedding:
             if wanted.waiters:
                 kept.append(wanted)
             else:
-                self._abandon(wanted)
+                self._forget(wanted)
         batch.wanted = kept
         return bool(kept)
-
-    def _abandon(self, wanted: Wanted) -> None:
-        self._forget(wanted)
-        wanted.future.cancel()
 
     def _done(self, batch: Batch, vectors: list[bytes]) -> None:
         pairs = []
         for wanted, vector in zip(batch.wanted, vectors, strict=True):
-            self._settle(wanted, vector)
+            wanted.settle(vector)
             pairs.append((wanted.text.key, vector))
         self._metrics.batches("done").inc()
         self._metrics.embedding_tokens.inc(batch.tokens)
@@ -307,7 +311,7 @@ class Embedding:
     async def _keep(
         self, pairs: list[tuple[bytes, bytes]], settled: list[Wanted]
     ) -> None:
-        """Put vectors in the cache; whoever asks meanwhile still finds the future."""
+        """Put vectors in the cache; whoever asks meanwhile finds them here."""
         try:
             await self._cache.put(pairs)
         finally:
@@ -316,21 +320,14 @@ class Embedding:
 
     def _hole(self, batch: Batch) -> None:
         [wanted] = batch.wanted
-        self._settle(wanted, Hole(batch.reason, batch.detail, wanted.attempts))
+        wanted.settle(Hole(batch.reason, batch.detail, wanted.attempts))
         self._forget(wanted)
         self._metrics.batches("failed").inc()
-
-    def _settle(self, wanted: Wanted, outcome: Outcome) -> None:
-        if not wanted.future.done():
-            wanted.future.set_result(outcome)
 
     def _fail(self, failed: list[Wanted], error: Exception) -> None:
         for wanted in failed:
             self._forget(wanted)
-            if not wanted.future.done():
-                wanted.future.set_exception(error)
-                # Seen, even where no record waits any more.
-                wanted.future.exception()
+            wanted.settle(error)
 
     def _forget(self, wanted: Wanted) -> None:
         if self._wanted.get(wanted.text.key) is wanted:
