@@ -1,7 +1,9 @@
 """The loader's handler: what it leaves behind for every kind of event and failure."""
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import pytest_asyncio
 from headrace_loader import app
 from headrace_loader.acceptance import Acceptance
+from headrace_loader.content import Spool
 from headrace_loader.handler import LoaderHandler
 from headrace_loader.loading import Loading, Sources
 from headrace_loader.settings import LoaderSettings
@@ -429,6 +432,28 @@ async def test_an_empty_document_is_passed_on_empty(stage: Stage) -> None:
     await stage.send(event)
 
     assert (stage.texts[0].parts, stage.texts[0].length) == ((), 0)
+
+
+async def test_a_full_disk_is_told_until_a_document_gets_through(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = "word " * 100_000
+    with monkeypatch.context() as full:
+
+        def refuse(_: Spool, encoded: bytes) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), len(encoded))
+
+        full.setattr(Spool, "_write", refuse)
+        with pytest.raises(SharedFailure, match="HEADRACE_WORK_DIR"):
+            await stage.send(upsert(large))
+        assert "No space left" in (stage.handler.ready() or "")
+
+        # What needs no file goes on, and says nothing about the disk.
+        await stage.send(upsert("small"), offset=1)
+        assert stage.handler.ready() is not None
+
+    await stage.send(upsert(large), offset=2)
+    assert stage.handler.ready() is None
 
 
 @pytest.mark.parametrize("method", ["ensure_collection", "read_states", "apply"])

@@ -50,6 +50,10 @@ _ENDED = {Verdict.UNCHANGED: State.UNCHANGED, Verdict.SUPERSEDED: State.SUPERSED
 class Loads(Protocol):
     """What the handler needs of ``loading.Loading``."""
 
+    @property
+    def problem(self) -> str | None:
+        """Why documents cannot be loaded."""
+
     async def load(self, event: DocumentEvent, *, cautious: bool = False) -> Content:
         """The event's text."""
 
@@ -126,8 +130,8 @@ class LoaderHandler:
         """Nothing here depends on the share."""
 
     def ready(self) -> str | None:
-        """Nothing of the loader's own keeps it from working."""
-        return None
+        """Why the work directory cannot be used; all else pauses the loop."""
+        return self._loading.problem
 
     async def close(self) -> None:
         """Release children, connections and files."""

@@ -52,7 +52,11 @@ class Sources:
 
 
 class Loading:
-    """Loads documents; one per process, ``at_once`` at a time, the others wait."""
+    """Loads documents; one per process, ``at_once`` at a time, the others wait.
+
+    Attributes:
+        problem: why the work directory could not be used when it was needed last.
+    """
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class Loading:
         self._parsers = parsers
         self._slots = asyncio.Semaphore(at_once)
         self._max_bytes = max_bytes
+        self.problem: str | None = None
 
     async def load(self, event: DocumentEvent, *, cautious: bool = False) -> Content:
         """The event's text. The caller closes the content.
@@ -87,13 +92,18 @@ class Loading:
             if content is None:
                 async with self._slots:
                     content = await self._load(event, small, cautious=cautious)
+                    self.problem = None
         except OSError as error:
             if error.errno in _DISK:
-                raise SharedFailure(
+                failure = SharedFailure(
                     "work_dir_unavailable",
                     f"HEADRACE_WORK_DIR cannot be used: {error.strerror}",
-                ) from error
+                )
+                self.problem = f"{failure.reason}: {failure}"
+                raise failure from error
             raise
+        if content.path is not None:
+            self.problem = None
         return content
 
     async def close(self) -> None:
