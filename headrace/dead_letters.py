@@ -34,6 +34,7 @@ from headrace.wire import (
     encode_dead_letter,
 )
 from headrace.wire.letters import MAX_ORIGINAL_BYTES
+from headrace.wire.named import named_document
 
 KeepObject = Callable[[str, bytes], Awaitable[ObjectReference]]
 """``Objects.put``: keeps bytes below a key."""
@@ -181,7 +182,7 @@ def subject_of(stage: Stage, record: Record) -> Subject:
     try:
         return _READERS[stage](record)
     except Exception:  # noqa: BLE001  the letter says what failed
-        return _by_record_key(stage, record)
+        return _unreadable(stage, record)
 
 
 def letter_of(  # noqa: D417  the rest names itself
@@ -222,13 +223,14 @@ def letter_of(  # noqa: D417  the rest names itself
     )
 
 
-def _by_record_key(stage: Stage, record: Record) -> Subject:
+def _unreadable(stage: Stage, record: Record) -> Subject:
+    if stage is Stage.LOADER:
+        # An event has an arrival, whatever it says.
+        return Subject(key=named_document(record), arrival=arrival_of(record))
     try:
         key = DocumentKey.from_record_key(record.key or b"")
     except InvalidKeyError:
-        # An event has an arrival, whatever it says.
-        arrival = arrival_of(record) if stage is Stage.LOADER else None
-        return Subject(arrival=arrival)
+        return Subject()
     return Subject(key=key, arrival=arrival_of(record))
 
 

@@ -82,7 +82,7 @@ def finish(draft: Draft, record_key: bytes | None) -> DocumentEvent:
     Raises:
         Unreadable: what is missing or breaks a bound.
     """
-    key = _key(draft, record_key)
+    key = key_for(draft, record_key)
     check_metadata(draft.metadata)
     operation = draft.operation or Operation.UPSERT
     _check_source(draft, operation)
@@ -99,7 +99,12 @@ def finish(draft: Draft, record_key: bytes | None) -> DocumentEvent:
     )
 
 
-def _key(draft: Draft, record_key: bytes | None) -> DocumentKey:
+def key_for(draft: Draft, record_key: bytes | None) -> DocumentKey:
+    """The document, as the event names it, else as the record's key does.
+
+    Raises:
+        Unreadable: neither does, or what they say breaks a bound.
+    """
     given = DocumentKey(draft.tenant, draft.collection, draft.document_id)
     whole = draft.tenant and draft.collection and draft.document_id
     if whole and given.record_key == record_key:

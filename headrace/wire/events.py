@@ -54,8 +54,7 @@ def draft_from_protobuf(value: bytes) -> Draft:
     Raises:
         Unreadable: no Protobuf, or another message.
     """
-    message = parse(pb.DocumentEvent, _unframed(value), advice=_ADVICE)
-    _refuse_other_types(message)
+    message = _message(value)
     key = message.key
     source = message.WhichOneof("source")
     reference = message.object
@@ -82,6 +81,22 @@ def draft_from_protobuf(value: bytes) -> Draft:
         lane=LANES.get(message.lane),
         on_partial=ON_PARTIALS.get(message.on_partial),
     )
+
+
+def key_in_protobuf(value: bytes) -> tuple[str, str, str]:
+    """Tenant, collection and document id of an event, whatever else is wrong with it.
+
+    Raises:
+        Unreadable: no Protobuf, or another message.
+    """
+    key = _message(value).key
+    return key.tenant, key.collection, key.document_id
+
+
+def _message(value: bytes) -> pb.DocumentEvent:
+    message = parse(pb.DocumentEvent, _unframed(value), advice=_ADVICE)
+    _refuse_other_types(message)
+    return message
 
 
 def _refuse_other_types(message: pb.DocumentEvent) -> None:

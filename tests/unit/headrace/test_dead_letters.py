@@ -241,7 +241,7 @@ def test_a_fault_of_the_reader_leaves_the_letter(
 
 
 def item(read: Record) -> Item:
-    owner = OwnedPartition(Partition(read.topic, 2), Lane.INTERACTIVE, 0.0)
+    owner = OwnedPartition(Partition(read.topic, 2), Lane.INTERACTIVE)
     made = Item(
         read, Assignment(Schedule(1)), owner, Lane.INTERACTIVE, read.key, 1, 0.0
     )
@@ -261,6 +261,20 @@ async def test_giving_up_writes_the_letter_and_reports_the_failure() -> None:
     assert event.metadata.name == "A book"
     assert status_key(event) == KEY.record_key + b"#7#embedder"
     assert letters.letters[0].attempts == 3
+
+
+async def test_an_unreadable_event_is_reported_as_failed_by_its_arrival() -> None:
+    letters, status = FakeDeadLetters(), FakeStatusReporter()
+    give_up = LastResort(
+        stage=Stage.LOADER, dead_letters=letters, status=status, clock=FakeClock()
+    )
+    bad = b'{"collection": "c", "id": "named", "text": 7}'
+    await give_up(item(record(bad, topic="headrace.documents.v1", key=None)), ERROR)
+    (event,) = status.events
+    assert (event.state, event.revision) == (State.FAILED, 0)
+    assert event.key == DocumentKey("default", "c", "named")
+    assert event.arrival == Arrival(1000, "id", 2, 40)
+    assert status_key(event) == b"default/c/named#1000/id/2/40#loader"
 
 
 async def test_a_letter_that_is_not_written_is_not_reported() -> None:
