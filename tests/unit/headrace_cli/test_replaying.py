@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 import pytest
@@ -17,13 +19,14 @@ from headrace_cli.opening import Pipeline
 from headrace_cli.outcomes import Outcomes
 from headrace_cli.output import Output
 from headrace_cli.replaying import in_order
-from headrace_cli.replays import Outcome
+from headrace_cli.replays import Outcome, Replay, Replays
 from headrace_cli.resolving import resolve_deleted, still_open
 
 from headrace.identity import Arrival, DocumentKey
 from headrace.messages import (
     DeadLetter,
     Metadata,
+    OutputPosition,
     Stage,
     State,
     StatusError,
@@ -35,6 +38,7 @@ from headrace.state import Accepted, Visible
 from headrace.store import CollectionSpec, WriteAccepted
 from tests.support.fake_producer import FakeProducer
 from tests.support.fake_store import FakeStore
+from tests.support.virtual_time import run_virtual
 
 KEY = DocumentKey("default", "mill", "grain.pdf")
 ARRIVAL = Arrival(1_000, "t", 0, 7)
@@ -250,6 +254,52 @@ async def test_what_can_never_be_shown_is_not_sent(
     assert broker.producer.sent == []
     await replaying._resolve(replay, broker.producer, broker.settings)  # type: ignore[arg-type]
     assert broker.resolved == ["old"]
+
+
+def replayed(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, **options: float
+) -> tuple[list[Replay], list[float]]:
+    """Replay four letters in virtual time; all but the last come to a good end.
+
+    Also when each was sent, from the first on.
+    """
+    times: list[float] = []
+
+    async def send(topic: str, **record: Any) -> OutputPosition:
+        if topic.endswith(".documents.v1"):
+            times.append(asyncio.get_running_loop().time())
+        return await FakeProducer.send(broker.producer, topic, **record)
+
+    async def look(replays: Replays, *_: object) -> None:
+        for each in replays.all[:3]:
+            each.outcome = Outcome.RESOLVED
+
+    status = Mock(seek_to_end=AsyncMock())
+    monkeypatch.setattr(broker.producer, "send", send)
+    monkeypatch.setattr(replaying, "sender", lambda _: nullcontext(broker.producer))
+    monkeypatch.setattr(replaying, "reader", lambda *_: nullcontext(status))
+    monkeypatch.setattr(replaying, "_look", look)
+    letters = [open_letter(str(number)) for number in range(4)]
+    replays = run_virtual(replaying.replay(letters, broker.settings, **options))  # type: ignore[arg-type]
+    return replays, [time - times[0] for time in times]
+
+
+def test_letters_are_sent_no_faster_than_told(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, times = replayed(broker, monkeypatch, timeout_s=1, rate=2)
+
+    assert times == [0, 0.5, 1, 1.5]
+
+
+def test_what_comes_to_no_end_keeps_its_letter(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replays, times = replayed(broker, monkeypatch, timeout_s=60)
+
+    assert times == [0, 0, 0, 0]
+    assert [each.outcome for each in replays] == ["resolved"] * 3 + ["waiting"]
+    assert broker.resolved == ["0", "1", "2"]
 
 
 async def test_delete_that_waits_resolves_what_it_ended(
