@@ -17,6 +17,7 @@ from aiokafka.errors import (
 from headrace.handler import Record
 from headrace.kafka import client_options
 from headrace.kafka_topic_ids import topic_ids
+from headrace.metrics import Metrics
 from headrace.settings import StageSettings
 from headrace.source import (
     CommitFailed,
@@ -45,12 +46,24 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
     """
 
     def __init__(
-        self, settings: StageSettings, *, group: str, topics: Collection[str]
+        self,
+        settings: StageSettings,
+        *,
+        group: str,
+        topics: Collection[str],
+        metrics: Metrics,
     ) -> None:
         self.problem: str | None = None
         self._topics = sorted(topics)
         self._ids: dict[str, str] = {}
         self._listener: Listener | None = None
+        self._metrics = metrics
+        self._next: dict[TopicPartition, int] = {}
+        """Offset that the next record of a partition should have."""
+        self._begun: set[TopicPartition] = set()
+        """Those of which this assignment has brought records."""
+        self._gaps: dict[TopicPartition, int] = {}
+        """Where it had a later one: the offset that was expected."""
         self._notes: dict[Partition, str] = {}
         self._told = asyncio.Event()
         self._rebalances = 0
@@ -86,6 +99,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def fetch(self, *, max_records: int, timeout_s: float) -> Sequence[Record]:
         """See ``source.Source``; raises once the member is beyond repair."""
+        if self._gaps:
+            await self._tell_gaps()
         try:
             fetched = await self._consumer.getmany(
                 timeout_ms=int(timeout_s * 1000), max_records=max_records
@@ -104,6 +119,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             if rebalance != self._rebalances:
                 return ()  # revoked again: they come again
         # From here on nothing is awaited: see consumer._read.
+        for tp, messages in fetched.items():
+            self._follow(tp, messages[0].offset, messages[-1].offset)
         return [
             Record(
                 topic=tp.topic,
@@ -118,6 +135,45 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             for tp, messages in fetched.items()
             for message in messages
         ]
+
+    def _follow(self, tp: TopicPartition, first: int, last: int) -> None:
+        """Notice where aiokafka, without a word, goes on elsewhere than it was."""
+        expected = self._next.get(tp, first)
+        self._next[tp] = last + 1
+        if first > expected:
+            self._gaps[tp] = expected
+        elif first < expected:
+            anew = (
+                f"{tp.topic}/{tp.partition} begins anew: {expected} was to come next, "
+                f"{first} is there. It was deleted and made again, or cut off; all "
+                "that is there is read"
+            )
+            if tp in self._begun:
+                # Offsets that this process has in work mean other records now.
+                raise RuntimeError(anew)
+            _log.error("topic begins anew", reason=anew)
+        self._begun.add(tp)
+
+    async def _tell_gaps(self) -> None:
+        """Say where records were removed unread; transactions leave gaps as well."""
+        gaps = dict(self._gaps)
+        try:
+            begins = await self._consumer.beginning_offsets(list(gaps))
+        except KafkaError:
+            return  # asked again at the next fetch
+        for tp, expected in gaps.items():
+            del self._gaps[tp]
+            lost = begins[tp] - expected
+            if lost > 0:
+                self._metrics.unread_records_lost.inc(lost)
+                _log.error(
+                    "records were removed before they were read",
+                    topic=tp.topic,
+                    partition=tp.partition,
+                    records=lost,
+                    advice="send their documents again, and raise the topic's "
+                    "retention above the longest outage",
+                )
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """See ``source.Source``."""
@@ -190,12 +246,27 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             self._ids |= await topic_ids(self._consumer._client, self._topics)  # noqa: SLF001  its only client
         except KafkaError as error:
             _log.warning("topic ids unknown, using the last", reason=repr(error))
+        self._begun.clear()
+        self._next = await self._committed(assigned)
         counts = {
             topic: len(self._consumer.partitions_for_topic(topic) or ())
             for topic in self._topics
         }
         await self._listener.assigned(partitions, counts=counts)
         self._told.set()
+
+    async def _committed(
+        self, assigned: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """Where reading goes on, as far as that is known."""
+        places = list(assigned)
+        try:
+            async with asyncio.timeout(_COMMIT_PATIENCE_S):
+                offsets = await asyncio.gather(*map(self._consumer.committed, places))
+        except (KafkaError, TimeoutError):
+            return {}
+        found = zip(places, offsets, strict=True)
+        return {tp: offset for tp, offset in found if offset is not None}
 
     @property
     def _lost(self) -> bool:

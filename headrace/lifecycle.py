@@ -263,7 +263,10 @@ class StageProcess(Generic[S]):
         handler = await self._built(context)
         stack.push_async_callback(handler.close)
         source = KafkaSource(
-            settings, group=topology.group(self._stage), topics=inputs.values()
+            settings,
+            group=topology.group(self._stage),
+            topics=inputs.values(),
+            metrics=self._metrics,
         )
         self._loop = self._consuming(context, handler, source, lag)
         heartbeats = Heartbeats(

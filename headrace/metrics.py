@@ -153,6 +153,11 @@ class Metrics:
         self.assigned_partitions = self._one(
             Gauge, "assigned_partitions", "Partitions this process reads."
         )
+        self.unread_records_lost = self._one(
+            Counter,
+            "unread_records_lost_total",
+            "Records that were removed from a topic before they were read: alert.",
+        )
         self.commit_failures = self._by(
             Counter, "commit_failures_total", "Commits that failed.", "reason"
         )

@@ -14,6 +14,8 @@ from aiokafka import TopicPartition
 from headrace import kafka_source
 from headrace.handler import Record
 from headrace.kafka_source import KafkaSource
+from headrace.messages import Stage
+from headrace.metrics import Metrics
 from headrace.settings import StageSettings
 from headrace.source import Partition
 
@@ -25,6 +27,8 @@ class Consumer:
 
     def __init__(self) -> None:
         self.records: asyncio.Queue[Any] = asyncio.Queue()
+        self.last_committed: int | None = None
+        self.begin = 0
         self._client = None
         self._coordinator = None
 
@@ -38,6 +42,14 @@ class Consumer:
 
     def partitions_for_topic(self, _: str) -> set[int]:
         return {0}
+
+    async def committed(self, _: TopicPartition) -> int | None:
+        return self.last_committed
+
+    async def beginning_offsets(
+        self, partitions: list[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, self.begin)
 
 
 @dataclass
@@ -65,7 +77,9 @@ async def source(monkeypatch: pytest.MonkeyPatch) -> KafkaSource:
     monkeypatch.setattr(kafka_source, "topic_ids", ids)
     consumer = Consumer()
     monkeypatch.setattr(kafka_source, "AIOKafkaConsumer", lambda **_: consumer)
-    made = KafkaSource(StageSettings(), group="g", topics=["texts"])
+    made = KafkaSource(
+        StageSettings(), group="g", topics=["texts"], metrics=Metrics(Stage.CHUNKER)
+    )
     made._listener = Listener()
     return made
 
@@ -110,3 +124,75 @@ async def test_records_of_an_assignment_that_is_over_do_not_come(
     await source.on_partitions_assigned([TP])
 
     assert list(await fetched) == []
+
+
+@pytest.fixture
+async def assigned(source: KafkaSource) -> KafkaSource:
+    """One that has committed everything before offset 10."""
+    listener: Listener = source._listener  # type: ignore[assignment]
+    listener.tell.set()
+    source._consumer.last_committed = 10
+    await source.on_partitions_revoked([])
+    await source.on_partitions_assigned([TP])
+    return source
+
+
+def lost(source: KafkaSource) -> float:
+    name, labels = "headrace_unread_records_lost_total", {"stage": "chunker"}
+    return source._metrics.registry.get_sample_value(name, labels) or 0
+
+
+async def test_records_removed_before_they_were_read_are_told(
+    assigned: KafkaSource,
+) -> None:
+    assigned._consumer.begin = 15
+    for offset in (15, 16, 17):
+        assigned._consumer.arrive(offset)
+        await fetching(assigned)
+
+    assert lost(assigned) == 5
+
+
+async def test_a_gap_that_a_transaction_leaves_is_no_loss(
+    assigned: KafkaSource,
+) -> None:
+    for offset in (10, 12, 13):
+        assigned._consumer.arrive(offset)
+        await fetching(assigned)
+
+    assert lost(assigned) == 0
+
+
+async def test_a_topic_that_was_made_again_ends_the_process(
+    assigned: KafkaSource,
+) -> None:
+    assigned._consumer.arrive(10)
+    await fetching(assigned)
+    assigned._consumer.arrive(0)
+
+    with pytest.raises(RuntimeError, match="made again"):
+        await fetching(assigned)
+
+
+async def test_what_was_committed_beyond_the_end_does_not_end_the_process(
+    assigned: KafkaSource,
+) -> None:
+    for offset in (0, 1):
+        assigned._consumer.arrive(offset)
+        assert [record.offset for record in await fetching(assigned)] == [offset]
+
+    assert lost(assigned) == 0
+
+
+async def test_a_group_that_never_committed_misses_nothing(
+    source: KafkaSource,
+) -> None:
+    source._listener.tell.set()  # type: ignore[union-attr]
+    await source.on_partitions_revoked([])
+    await source.on_partitions_assigned([TP])
+    source._consumer.begin = 100
+    for offset in (100, 101):
+        source._consumer.arrive(offset)
+        await fetching(source)
+
+    assert lost(source) == 0
