@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 
 from headrace.handler import Headers, Record
 from headrace.identity import Arrival
@@ -64,15 +65,6 @@ def arrival_of(record: Record) -> Arrival:
     return carried
 
 
-def count_of(value: bytes | None) -> int:
-    """A count in a header; 0 for what is none: anybody may write to ``documents``.
-
-    Kafka has null values, and reading a number of any length may fail.
-    """
-    plausible = value is not None and len(value) < 10 and value.isdigit()
-    return int(value) if value and plausible else 0
-
-
 def revision_of(record: Record) -> int:
     """The revision that a record of ours belongs to, told without reading its value.
 
@@ -80,6 +72,15 @@ def revision_of(record: Record) -> int:
     """
     _, _, tail = (record.header("ce_id") or b"").rpartition(b"/")[0].rpartition(b"/")
     return int(tail) if len(tail) < 19 and tail.isdigit() else 0
+
+
+def count_of(value: bytes | None) -> int:
+    """A count in a header; 0 for what is none: anybody may write to ``documents``.
+
+    Kafka has null values, and reading a number of any length may fail.
+    """
+    plausible = value is not None and len(value) < 10 and value.isdigit()
+    return int(value) if value and plausible else 0
 
 
 def traceparent_of(record: Record) -> bytes:
@@ -112,17 +113,16 @@ def output_headers(
         tokens: how many tokens these have.
         slice_number: number of the output among the document's.
     """
-    noun = _noun(record.topic)
-    message = "" if noun is None else _MESSAGES.get(noun, "")
+    content_type_header, type_header = _type_headers(record.topic)
     subject = document.key.record_key
     headers = [
-        (CONTENT_TYPE, content_type(message)),
+        content_type_header,
         (TRACEPARENT, traceparent_of(record)),
         (ARRIVAL, str(document.arrival).encode()),
         (CHUNKS, b"%d" % chunks),
         (TOKENS, b"%d" % tokens),
         ("ce_specversion", b"1.0"),
-        ("ce_type", f"io.headrace.v1.{message or 'Message'}".encode()),
+        type_header,
         ("ce_source", b"/headrace"),
         ("ce_subject", subject),
         (RECORD_ID, b"%s/%d/%d" % (subject, document.revision, slice_number)),
@@ -174,6 +174,17 @@ def _valid_traceparent(value: bytes) -> bool:
     match = _TRACEPARENT.fullmatch(value)
     # All zeros is how the standard writes "none".
     return match is not None and all(part.strip(b"0") for part in match.groups())
+
+
+@lru_cache(maxsize=64)
+def _type_headers(topic: str) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
+    """What says of which type is that which is made of a topic's records."""
+    noun = _noun(topic)
+    message = "" if noun is None else _MESSAGES.get(noun, "")
+    return (
+        (CONTENT_TYPE, content_type(message)),
+        ("ce_type", f"io.headrace.v1.{message or 'Message'}".encode()),
+    )
 
 
 def _noun(topic: str) -> Noun | None:
