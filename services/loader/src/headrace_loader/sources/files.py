@@ -99,7 +99,9 @@ class FileSource:
             if size > limit:
                 return None
             data = os.read(descriptor, size + 1)
-            # It may grow meanwhile, and only an empty read is the end.
+            if data and len(data) == size:
+                return data
+            # It grew meanwhile, or says nothing of its size: an empty read is the end.
             while len(data) <= limit and (
                 more := os.read(descriptor, limit + 1 - len(data))
             ):
