@@ -23,6 +23,17 @@ NOON = 1_792_411_200.0
         ({"retry-after-ms": "1500", "retry-after": "60"}, 1.5),
         ({"retry-after": "Mon, 19 Oct 2026 12:10:00 GMT"}, 600),
         ({"retry-after": "Mon, 19 Oct 2026 11:00:00 GMT"}, 0),
+        ({"retry-after": "Mon, 19 Oct 2026 12:10:00"}, 600),
+        (
+            {
+                "retry-after": "Mon, 19 Oct 2026 18:00:05 GMT",
+                "date": "Mon, 19 Oct 2026 18:00:00 GMT",
+            },
+            5,
+        ),
+        ({"retry-after": "7", "date": "Mon, 19 Oct 2026 18:00:00 GMT"}, 7),
+        ({"retry-after": "Mon, 19 Oct 2026 12:10:00 GMT", "date": "now"}, 600),
+        ({"retry-after": "Mon, 99 Oct 2026 12:10:00 GMT"}, None),
         ({"retry-after": "86400"}, 3600),
         ({"retry-after": "-3"}, 0),
         ({"retry-after": "soon"}, None),

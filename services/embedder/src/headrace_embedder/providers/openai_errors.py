@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
@@ -66,7 +67,8 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
 
     Args:
         headers: of the answer; names in any case, as an HTTP client gives them.
-        now: wall clock in seconds since 1970, for dates.
+        now: wall clock in seconds since 1970, for a date in an answer that does not
+            say its own: the two clocks may differ by more than the wait.
     """
     seconds = _number(headers.get("retry-after-ms"))
     if seconds is not None:
@@ -74,8 +76,10 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     else:
         given = headers.get("retry-after")
         seconds = _number(given)
-        if seconds is None and given:
-            seconds = _until(given, now=now)
+        until = _time(given) if seconds is None else None
+        if until is not None:
+            sent = _time(headers.get("date"))
+            seconds = until - (now if sent is None else sent)
     if seconds is None:
         return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
@@ -90,8 +94,11 @@ def _number(text: str | None) -> float | None:
     return number if number is not None and number == number else None  # noqa: PLR0124
 
 
-def _until(text: str, *, now: float) -> float | None:
+def _time(date: str | None) -> float | None:
+    """Seconds since 1970 of an HTTP date."""
     try:
-        return parsedate_to_datetime(text).timestamp() - now
+        parsed = parsedate_to_datetime(date or "")
     except (ValueError, OverflowError):
         return None
+    # Without a zone it would be taken for this machine's time.
+    return parsed.replace(tzinfo=parsed.tzinfo or UTC).timestamp()
