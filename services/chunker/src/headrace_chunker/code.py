@@ -11,6 +11,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import partial
+from itertools import accumulate
 
 from headrace_chunker import breaks
 from headrace_chunker.fitting import Fitted, Measure
@@ -18,7 +19,7 @@ from headrace_chunker.items import ITEM_LENGTH, Item, Items, Span, common_path
 from headrace_chunker.outline import Line, outline
 
 _WINDOW = 2 * ITEM_LENGTH
-_FENCE = re.compile(r"^ {0,3}(?:`{3,}|~{3,})[^\n]*$", re.MULTILINE)
+_FENCE = re.compile(r"\n {0,3}(?:`{3,}|~{3,})[^\n]*")
 _LONGEST_INDENT = 256
 _LEVEL_COST = 0.4
 """A place one level deeper must let the chunk hold so much more of its limit."""
@@ -108,7 +109,8 @@ class Code:
             end = window.rfind("\n", start, end) + 1 or end
         text = window.text(start, end)
         if self._item.fenced:
-            text = _FENCE.sub(lambda fence: " " * len(fence[0]), text)
+            # Below a line end, which the expression engine finds fast.
+            text = _FENCE.sub(_blanked, "\n" + text)[1:]
         lines = outline(text, self._item.language, path=self._item.heading_path)
         starts = _line_starts(text, start)
         if text.endswith("\n"):
@@ -162,8 +164,15 @@ class Code:
         return code.heading_path if path is None else path
 
 
+def _blanked(fence: re.Match[str]) -> str:
+    return "\n" + " " * (len(fence[0]) - 1)
+
+
 def _line_starts(text: str, base: int) -> list[int]:
-    return [base, *(base + match.end() for match in re.finditer("\n", text))]
+    lengths = map(len, text.split("\n")[:-1])
+    return list(
+        accumulate(lengths, lambda start, length: start + length + 1, initial=base)
+    )
 
 
 def _whole_definitions(lines: list[Line]) -> int:

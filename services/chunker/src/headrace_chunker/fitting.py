@@ -38,10 +38,9 @@ class Measure:
         """Where the first character that is not white space is; ``end`` if none is."""
         while start < end:
             step = self.window.text(start, min(start + _STEP, end))
-            blank = len(step) - len(step.lstrip())
-            start += blank
-            if blank < len(step):
-                return start
+            if rest := step.lstrip():
+                return start + len(step) - len(rest)
+            start += len(step)
         return end
 
     def blank(self, start: int, end: int) -> bool:

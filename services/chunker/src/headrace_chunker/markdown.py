@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 from headrace.messages import SegmentKind
 from headrace_chunker.items import ITEM_LENGTH, Item, label, path_below
@@ -72,12 +74,34 @@ def _whole_lines(window: Window, start: int, end: int) -> int:
     return place + 1 if place >= 0 else end
 
 
+class _Closing(NamedTuple):
+    """What closes a fence: a line that is as long a fence and nothing more."""
+
+    line: re.Pattern[str]
+    later: re.Pattern[str]
+    """With the line end before it, which the expression engine finds fast."""
+
+    @classmethod
+    @lru_cache(maxsize=64)
+    def of(cls, character: str, length: int) -> _Closing:
+        """What closes a fence of so many of a character."""
+        line = rf" {{0,3}}{re.escape(character)}{{{length},}}[ \t\r]*$"
+        return cls(
+            re.compile(line, re.MULTILINE), re.compile("\n" + line, re.MULTILINE)
+        )
+
+    def find(self, text: str, position: int) -> re.Match[str] | None:
+        """The first such line from the start of a line, or after its end."""
+        first = self.line.match(text) if position == 0 else None
+        return first or self.later.search(text, position)
+
+
 class _Reader:
     def __init__(self, like: Item) -> None:
         self._like = like
         self._headings: list[tuple[int, str]] = []
         self._path = like.heading_path
-        self._fence: re.Pattern[str] | None = None
+        self._fence: _Closing | None = None
         self._language = ""
         self._begun = False
         # The lines being read, where they start, and whether they are the last.
@@ -112,7 +136,7 @@ class _Reader:
     def _leading(self, text: str) -> int:
         """How much goes on from before, or is front matter."""
         if self._fence is not None:
-            closing = self._fence.search(text)
+            closing = self._fence.find(text, 0)
             return closing.end() if closing else len(text)
         matter = None if self._begun else _FRONT_MATTER.match(text)
         return matter.end() if matter else 0
@@ -152,14 +176,12 @@ class _Reader:
         fence = mark["fence"]
         language = mark["language"].lower()
         self._language = _LANGUAGES.get(language, language)
-        self._fence = re.compile(
-            rf"^ {{0,3}}{re.escape(fence[0])}{{{len(fence)},}}[ \t\r]*$", re.MULTILINE
-        )
+        self._fence = _Closing.of(fence[0], len(fence))
         return self._fence_end(mark.end())
 
     def _fence_end(self, position: int) -> int:
         """Where the open fence ends, from then on closed, or the end of the text."""
-        closing = self._fence and self._fence.search(self._text, position)
+        closing = self._fence and self._fence.find(self._text, position)
         if not closing:
             return len(self._text)
         self._fence = None

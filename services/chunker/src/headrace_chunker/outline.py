@@ -277,15 +277,19 @@ def _text(node: Node) -> str:
 def _by_indentation(lines: list[str], path: tuple[str, ...]) -> list[Line]:
     """Less indented is better, after a blank line better still."""
     result: list[Line] = []
+    blank = Line(INSIDE, path, blank=True)
+    by_level = [Line(level, path) for level in range(INSIDE + 1)]
     indents = [0]
     after_blank = True
     for line in lines:
-        text = line.strip()
+        text = line.lstrip()
         if not text:
-            result.append(Line(INSIDE, path, blank=True))
+            result.append(blank)
             after_blank = True
             continue
-        indent = len(line.expandtabs(4)) - len(line.expandtabs(4).lstrip())
+        indent = len(line) - len(text)
+        if "\t" in line:
+            indent = len(line[:indent].expandtabs(4))
         while indents[-1] > indent:
             indents.pop()
         if indents[-1] < indent:
@@ -293,6 +297,6 @@ def _by_indentation(lines: list[str], path: tuple[str, ...]) -> list[Line]:
         level = len(indents) - 1 + (0 if after_blank else 1)
         if _CLOSERS.match(line):
             level += _STUCK
-        result.append(Line(min(level, INSIDE), path))
+        result.append(by_level[min(level, INSIDE)])
         after_blank = False
     return result

@@ -20,6 +20,7 @@ from headrace_chunker.fitting import Fitted, Measure
 from headrace_chunker.items import Item, Items, Span, common_path
 
 _WHOLE = frozenset({SegmentKind.TABLE, SegmentKind.CODE})
+_HEADING = SegmentKind.HEADING
 
 
 @dataclass(slots=True)
@@ -143,15 +144,14 @@ class Prose:
     def _choose(self, start: int, floor: int, furthest: int) -> _Choice:
         while self._held[-1].end <= furthest and self._take():
             pass
-        sections = self._sections(start)
-        section = next(sections)
+        section, *others = self._sections(start)
         if not self._within(section, furthest):
             return self._cut(section, start, max(start, floor), furthest)
         choice = _Choice(section.end, section.path, within=False)
         # The end of the last section that says anything: a heading without a body
         # belongs to what follows it.
         said = choice if section.has_body else None
-        for section in sections:
+        for section in others:
             below = said is None and section.path[: len(choice.path)] == choice.path
             path = section.path if below else common_path(choice.path, section.path)
             if not self._within(section, furthest):
@@ -170,28 +170,32 @@ class Prose:
                 said = choice
         return choice
 
-    def _sections(self, start: int) -> Iterator[_Section]:
-        current: _Section | None = None
+    def _sections(self, start: int) -> list[_Section]:
+        sections: list[_Section] = []
+        path: tuple[str, ...] | None = None
         for item in self._held:
-            if current is not None and current.path == item.heading_path:
+            kind = item.kind
+            if item.heading_path == path:
+                current = sections[-1]
                 current.end = item.end
-                current.has_body |= item.kind is not SegmentKind.HEADING
-                current.whole |= item.kind in _WHOLE
+                current.has_body |= kind is not _HEADING
+                current.whole |= kind in _WHOLE
                 continue
-            if current is not None:
-                yield current
-            current = _Section(
-                max(start, item.start),
-                item.end,
-                item.heading_path,
-                has_body=item.kind is not SegmentKind.HEADING,
-                ended=True,
-                whole=item.kind in _WHOLE,
+            path = item.heading_path
+            sections.append(
+                _Section(
+                    max(start, item.start),
+                    item.end,
+                    path,
+                    has_body=kind is not _HEADING,
+                    ended=True,
+                    whole=kind in _WHOLE,
+                )
             )
-        if current is not None:
-            following = None if self._ended else self._items.peek()
-            current.ended = following is None or following.heading_path != current.path
-            yield current
+        following = None if self._ended else self._items.peek()
+        if following is not None and following.heading_path == path:
+            sections[-1].ended = False
+        return sections
 
     def _within(self, section: _Section, furthest: int) -> bool:
         return section.ended and self._reaches(furthest, section.end)

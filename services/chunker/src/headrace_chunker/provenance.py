@@ -7,7 +7,6 @@ stretch. Text that no segment covers is a stretch too.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from headrace.messages import Segment, SegmentKind
 from headrace_chunker.window import Window
@@ -74,7 +73,7 @@ def stretches(window: Window, default: Segment) -> Iterator[Stretch]:
             window.segments.popleft()
             stretch = Stretch(window, position, following, stated=True)
         else:
-            stretch = Stretch(window, position, replace(default), stated=False)
+            stretch = Stretch(window, position, default, stated=False)
         yield stretch
         end = position
         while (reached := stretch.upto(end + 64 * 1024)) > end:

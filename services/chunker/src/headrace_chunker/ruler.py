@@ -46,6 +46,7 @@ class Ruler:
 
     def __init__(self, window: Window, tokenizer: Tokenizer) -> None:
         self._window = window
+        self._text = window.text
         self._count = tokenizer.count
         self._cuts = [0]
         self._tokens = [0]
@@ -58,12 +59,13 @@ class Ruler:
 
     def exact(self, start: int, end: int) -> int:
         """Tokens of the span's text alone."""
-        self._measure_to(end)
         cuts = self._cuts
+        if cuts[-1] < end:
+            self._measure_to(end)
         first = bisect_left(cuts, start)
         last = bisect_right(cuts, end) - 1
-        text = self._window.text
-        if first > last or self._estimated(cuts[first], cuts[last]):
+        text = self._text
+        if first > last or (self._unsafe and self._estimated(cuts[first], cuts[last])):
             return self._count(text(start, end))
         tokens = self._tokens[last]
         if start == cuts[first]:
@@ -81,17 +83,29 @@ class Ruler:
 
         From the start that was last asked for it is exact up to the cut after ``end``.
         """
-        self._measure_to(end)
-        last = len(self._cuts) - 1
+        cuts = self._cuts
+        if cuts[-1] < end:
+            self._measure_to(end)
+        last = len(cuts) - 1
         if start == self._start[0]:
             before = self._start[2]
         else:
-            before = self._tokens[min(bisect_left(self._cuts, start), last)]
-        return self._tokens[min(bisect_left(self._cuts, end), last)] - before
+            before = self._tokens[min(bisect_left(cuts, start), last)]
+        return self._tokens[min(bisect_left(cuts, end), last)] - before
 
     def fits(self, start: int, end: int, *, limit: int) -> bool:
         """Whether the span is within ``limit`` tokens and ``MAX_CHUNK_BYTES``."""
-        if end - start > MAX_CHUNK_BYTES or self.furthest(start, limit) < end:
+        if end - start > MAX_CHUNK_BYTES:
+            return False
+        last, _ = self._last_within(start, limit)
+        lower = self._cuts[last]
+        if start < lower < end and (
+            last + 1 == len(self._cuts) or self._cuts[last + 1] <= end
+        ):
+            # The furthest end is before the next cut, whichever word's end it is.
+            return False
+        beyond = start < lower and end <= lower and (end - start) * 8 <= MAX_CHUNK_BYTES
+        if not beyond and self.furthest(start, limit) < end:
             # The furthest is a word's end, so white space may follow it.
             return False
         return self.exact(start, end) <= limit
@@ -102,10 +116,8 @@ class Ruler:
         It is the document's end where all fits, and past ``start`` always. With
         ``precise`` false the answer may be a little short.
         """
-        first, base = self._position(start)
-        allowed = base + limit
-        self._measure_tokens(start, allowed)
-        last = bisect_right(self._tokens, allowed, first) - 1
+        last, allowed = self._last_within(start, limit)
+        _, first, base = self._start
         if last < first:
             lower, spent = start, base
         else:
@@ -128,7 +140,7 @@ class Ruler:
         """
         self._measure_to(end)
         last = bisect_right(self._cuts, end) - 1
-        rest = self._count(self._window.text(max(start, self._cuts[last]), end))
+        rest = self._count(self._text(max(start, self._cuts[last]), end))
         if rest >= limit:
             return max(start, self._cuts[last])
         first = bisect_left(self._tokens, self._tokens[last] + rest - limit, 0, last)
@@ -150,24 +162,35 @@ class Ruler:
         place = bisect_left(unsafe, start)
         return place < len(unsafe) and unsafe[place] <= end
 
-    def _position(self, start: int) -> tuple[int, int]:
-        """The first cut at or after ``start``, and the tokens before ``start``."""
+    def _last_within(self, start: int, limit: int) -> tuple[int, int]:
+        """Which cut is the last within the limit, and the tokens up to the limit.
+
+        It is the cut before ``start`` where there is none. The tokens are those from
+        the first cut on.
+        """
         if self._start[0] != start:
             self._measure_to(start)
-            while self._cuts[-1] < start and self._more():
-                pass
             first = bisect_left(self._cuts, start)
-            base = self._tokens[first] - self._count(
-                self._window.text(start, self._cuts[first])
-            )
+            base = self._tokens[first]
+            if start < self._cuts[first]:
+                base -= self._count(self._text(start, self._cuts[first]))
             self._start = (start, first, base)
-        return self._start[1], self._start[2]
+        _, first, base = self._start
+        allowed = base + limit
+        # Until the tokens are passed, or more text than a chunk may have.
+        while (
+            self._tokens[-1] <= allowed
+            and self._cuts[-1] - start <= MAX_CHUNK_BYTES
+            and self._more()
+        ):
+            pass
+        return bisect_right(self._tokens, allowed, first) - 1, allowed
 
     def _refine(self, lower: int, upper: int, tokens: int, all_tokens: int) -> int:
         """The end of about the last word between two cuts that ``tokens`` allow."""
         if tokens <= 0:
             return lower
-        text = self._window.text(lower, upper)
+        text = self._text(lower, upper)
         guess = len(text) * tokens // max(1, all_tokens)
         while guess > 0:
             end = _word_end(text, guess)
@@ -180,7 +203,7 @@ class Ruler:
     def _within_word(self, start: int, limit: int) -> int:
         """Characters of a word that is longer than the limit; at least one."""
         longest = min(limit * _LONGEST_TOKEN, MAX_CHUNK_BYTES)
-        text = self._window.text(start, self._window.upto(start + longest))
+        text = self._text(start, self._window.upto(start + longest))
         end = len(text)
         while end > 1:
             spent = self._count(text[:end])
@@ -192,7 +215,7 @@ class Ruler:
     def _within_bytes(self, start: int, end: int) -> int:
         if (end - start) * 4 <= MAX_CHUNK_BYTES:
             return end
-        text = self._window.text(start, end)
+        text = self._text(start, end)
         data = text.encode()
         if len(data) <= MAX_CHUNK_BYTES:
             return end
@@ -203,29 +226,19 @@ class Ruler:
         while self._cuts[-1] < position and self._more():
             pass
 
-    def _measure_tokens(self, start: int, tokens: int) -> None:
-        """Measure until the tokens are passed, or more text than a chunk may have."""
-        while (
-            self._tokens[-1] <= tokens
-            and self._cuts[-1] - start <= MAX_CHUNK_BYTES
-            and self._more()
-        ):
-            pass
-
     def _more(self) -> bool:
         """Measure the next batch; false at the document's end."""
         if self._ended:
             return False
         start = self._cuts[-1]
         self._ended = not self._window.reach(start + _BATCH + 1)
-        text = self._window.text(start, self._window.upto(start + _BATCH))
+        text = self._text(start, self._window.upto(start + _BATCH))
         cuts, unsafe = _cuts(text, final=self._ended)
-        count = self._count
-        counts = [count(text[a:b]) for a, b in zip([0, *cuts], cuts, strict=False)]
-        total = self._tokens[-1]
-        self._tokens.extend(total + n for n in accumulate(counts))
-        self._cuts.extend(start + cut for cut in cuts)
-        self._unsafe.extend(start + cut for cut in unsafe)
+        pieces = map(text.__getitem__, map(slice, [0, *cuts], cuts))
+        counts = map(self._count, pieces)
+        self._tokens[-1:] = accumulate(counts, initial=self._tokens[-1])
+        self._cuts += [start + cut for cut in cuts] if start else cuts
+        self._unsafe += [start + cut for cut in unsafe]
         return bool(cuts)
 
 
@@ -234,7 +247,8 @@ def _cuts(text: str, *, final: bool) -> tuple[list[int], list[int]]:
     cuts: list[int] = []
     unsafe: list[int] = []
     last = 0
-    while (line := _LINE_START.search(text, last + _SHORTEST)) is not None:
+    search = _LINE_START.search
+    while (line := search(text, last + _SHORTEST)) is not None:
         end = line.end()
         if end - last > _LONGEST:
             _cut_line(text, last, end, cuts, unsafe)

@@ -53,7 +53,7 @@ def document_items(window: Window, *, media_type: str, name: str) -> Iterator[It
     whether prose without headings is Markdown.
     """
     declared = media_type.partition(";")[0].strip().lower()
-    suffix = PurePosixPath(name.lower()).suffix
+    suffix = _suffix(name)
     markdown = declared in _MARKDOWN_TYPES or suffix in _MARKDOWN_NAMES
     for stretch in stretches(window, _default(declared, suffix)):
         segment = stretch.segment
@@ -72,6 +72,14 @@ def document_items(window: Window, *, media_type: str, name: str) -> Iterator[It
             yield from markdown_items(window, stretch.start, stretch.upto, like=like)
         else:
             yield from _prose(window, stretch.start, stretch.upto, like)
+
+
+def _suffix(name: str) -> str:
+    """As ``PurePosixPath(name).suffix``, which costs as much as a page of Markdown."""
+    stem, _, ending = name.lower().rpartition(".")
+    if not stem or stem.endswith("/") or "/" in ending:
+        return PurePosixPath(name.lower()).suffix
+    return f".{ending}" if ending else ""
 
 
 def _default(declared: str, suffix: str) -> Segment:

@@ -18,6 +18,7 @@ class Window:
     be decided by ``end`` before ``reach`` said that it is the document's.
 
     Attributes:
+        end: where the text read so far ends.
         segments: those that start in the text read so far and were not yet taken.
     """
 
@@ -26,18 +27,16 @@ class Window:
         self._text = ""
         self._base = 0
         self._ended = False
+        self.end = 0
         self.segments: deque[Segment] = deque()
-
-    @property
-    def end(self) -> int:
-        """Where the text read so far ends."""
-        return self._base + len(self._text)
 
     def reach(self, position: int) -> bool:
         """Read on until the text covers ``position``; false where it ends before."""
         if position <= self.end:
             return True
-        texts = [self._text]
+        if self._ended:
+            return False
+        texts = [self._text] if self._text else []
         end = self.end
         while end < position and not self._ended:
             part = next(self._parts, None)
@@ -47,17 +46,21 @@ class Window:
                 texts.append(part.text)
                 end += len(part.text)
                 self.segments.extend(part.segments)
-        if len(texts) > 1:
-            self._text = "".join(texts)
+        self._text = "".join(texts)
+        self.end = end
         return position <= end
 
     def upto(self, position: int) -> int:
         """``position``, or the document's end where that comes first."""
-        return position if self.reach(position) else self.end
+        if position <= self.end or self.reach(position):
+            return position
+        return self.end
 
     def text(self, start: int, end: int) -> str:
         """The text between two offsets that were reached and not released."""
-        return self._text[start - self._base : end - self._base]
+        base = self._base
+        # The same place where nothing was released, as in most documents.
+        return self._text[start - base : end - base] if base else self._text[start:end]
 
     def find(self, wanted: str, start: int, end: int) -> int:
         """First occurrence within the bounds, or -1."""
