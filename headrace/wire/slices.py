@@ -6,8 +6,6 @@ closely only where it seems not to.
 
 from __future__ import annotations
 
-from typing import Any
-
 from headrace.messages import (
     Chunk,
     ChunkSlice,
@@ -31,7 +29,7 @@ from headrace.wire.bounds import (
     parse,
     too_large,
 )
-from headrace.wire.documents import document_from, document_to, write_document
+from headrace.wire.documents import document_from, write_document
 from headrace.wire.varints import encode_varint
 
 MAX_SLICE_CHUNKS = 64
@@ -56,17 +54,7 @@ def encode_chunk_slice(value: ChunkSlice) -> bytes:
     # Filled where they are: a message that is given to another is copied.
     write_document(value.document, message.document)
     for chunk in value.chunks:
-        added = message.chunks.add()
-        added.number = chunk.number
-        added.text = chunk.text
-        added.token_count = chunk.token_count
-        added.start = chunk.start
-        added.end = chunk.end
-        added.page = chunk.page
-        if chunk.heading_path:
-            added.heading_path.extend(chunk.heading_path)
-        if chunk.section:
-            added.section = chunk.section
+        _write_chunk(chunk, message.chunks.add())
     return message.SerializeToString()
 
 
@@ -95,13 +83,11 @@ def encode_embedded_slice(value: EmbeddedSlice) -> bytes:
     for one of 1,536 dimensions, 3 µs where they are joined once. The encoding allows
     that: fields may be written one after the other, in any order.
     """
-    pieces = [
-        pb.EmbeddedSlice(
-            document=document_to(value.document),
-            slice_number=value.slice_number,
-            manifest=_manifest_to(value.manifest),
-        ).SerializeToString()
-    ]
+    head = pb.EmbeddedSlice(
+        slice_number=value.slice_number, manifest=_manifest_to(value.manifest)
+    )
+    write_document(value.document, head.document)
+    pieces = [head.SerializeToString()]
     for embedded in value.chunks:
         vector = embedded.vector
         rest = _without_vector(embedded)
@@ -139,18 +125,19 @@ def decode_embedded_slice(data: bytes | None) -> EmbeddedSlice:
     )
 
 
-def _chunk_to(chunk: Chunk) -> dict[str, Any]:
-    # A nested message is merged by encoding and decoding it, a mapping is not.
-    return {
-        "number": chunk.number,
-        "text": chunk.text,
-        "token_count": chunk.token_count,
-        "start": chunk.start,
-        "end": chunk.end,
-        "page": chunk.page,
-        "heading_path": chunk.heading_path,
-        "section": chunk.section,
-    }
+def _write_chunk(chunk: Chunk, message: pb.Chunk) -> None:
+    """Into a new message; what is not there costs nothing."""
+    message.number = chunk.number
+    message.text = chunk.text
+    message.token_count = chunk.token_count
+    message.start = chunk.start
+    message.end = chunk.end
+    if chunk.page:
+        message.page = chunk.page
+    if chunk.heading_path:
+        message.heading_path.extend(chunk.heading_path)
+    if chunk.section:
+        message.section = chunk.section
 
 
 def _chunk_from(message: pb.Chunk) -> Chunk:
@@ -180,17 +167,14 @@ def _chunk_from(message: pb.Chunk) -> Chunk:
 
 
 def _without_vector(embedded: EmbeddedChunk) -> bytes:
+    message = pb.EmbeddedChunk()
+    _write_chunk(embedded.chunk, message.chunk)
     hole = embedded.hole
-    if hole is None:
-        return pb.EmbeddedChunk(chunk=_chunk_to(embedded.chunk)).SerializeToString()
-    return pb.EmbeddedChunk(
-        chunk=_chunk_to(embedded.chunk),
-        hole=pb.Hole(
-            reason=clip(hole.reason, MAX_REASON_BYTES),
-            detail=clip(hole.detail, KIB),
-            attempts=hole.attempts,
-        ),
-    ).SerializeToString()
+    if hole is not None:
+        message.hole.reason = clip(hole.reason, MAX_REASON_BYTES)
+        message.hole.detail = clip(hole.detail, KIB)
+        message.hole.attempts = hole.attempts
+    return message.SerializeToString()
 
 
 def _embedded_from(message: pb.EmbeddedChunk) -> EmbeddedChunk:
