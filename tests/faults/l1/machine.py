@@ -328,7 +328,7 @@ class PipelineMachine(RuleBasedStateMachine):
             await self.pipeline.close()
 
 
-def schedules(count: int, **more: Any) -> settings:
+def schedules(count: int, *, shrink: bool = True) -> settings:
     """Settings for so many schedules; a failing one prints what replays it."""
     return settings(
         max_examples=count,
@@ -336,8 +336,9 @@ def schedules(count: int, **more: Any) -> settings:
         deadline=None,
         print_blob=True,
         database=None,
+        report_multiple_bugs=False,
+        phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
         suppress_health_check=list(HealthCheck),
-        **more,
     )
 
 
@@ -350,5 +351,6 @@ def which_seed() -> int:
     return int(given) if given else random.SystemRandom().randrange(2**32)
 
 
-GENERATE_ONLY = (Phase.generate,)
-"""For runs that only ask whether a schedule fails, not for the smallest."""
+def shrinks() -> bool:
+    """Of a mutation it is enough to know that it is seen."""
+    return "HEADRACE_MUTATION" not in os.environ

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -63,5 +62,9 @@ def simulate(scenario: Scenario, *, seed: int = 0, verify: bool = True) -> None:
         finally:
             await pipeline.close()
 
-    with asyncio.Runner(loop_factory=SimulationLoop) as runner:
-        runner.run(whole())
+    loop = SimulationLoop()
+    try:
+        loop.run_until_complete(whole())
+    finally:
+        # Not by a Runner: it would wait for work that ignores its cancellation.
+        loop.close()

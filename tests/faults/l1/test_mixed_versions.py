@@ -103,6 +103,11 @@ def test_row_38_deletes_of_the_first_release(row: Row, noun: Noun, name: str) ->
     row.result(note=name)
 
 
+def _with_more(produce: Callable[..., Record], *args: Any, **kwargs: Any) -> Record:
+    kwargs["value"] = (kwargs["value"] or b"") + UNKNOWN_FIELD
+    return produce(*args, **kwargs)
+
+
 @pytest.mark.row(
     "38", level=1, injected="every record with a field of a later contract"
 )

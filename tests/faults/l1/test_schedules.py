@@ -6,7 +6,13 @@ import pytest
 from hypothesis import seed
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.faults.l1.machine import PipelineMachine, how_many, schedules, which_seed
+from tests.faults.l1.machine import (
+    PipelineMachine,
+    how_many,
+    schedules,
+    shrinks,
+    which_seed,
+)
 from tests.faults.reporting import Row
 
 
@@ -19,7 +25,7 @@ def test_row_01_to_04_everything_in_any_order(row: Row) -> None:
     number, count = which_seed(), how_many()
     try:
         run_state_machine_as_test(
-            seed(number)(PipelineMachine), settings=schedules(count)
+            seed(number)(PipelineMachine), settings=schedules(count, shrink=shrinks())
         )
     except BaseException as error:
         error.add_note(
