@@ -1,6 +1,6 @@
 # Each target is a script that can be run by itself as well.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test faults lock clean
+.PHONY: help setup demo check test faults soak lock clean
 
 SOURCES := $(wildcard pyproject.toml */pyproject.toml services/*/pyproject.toml)
 
@@ -26,6 +26,9 @@ test: .venv/.dev ## All tests, on a real Kafka broker where it matters
 
 faults: .venv/.dev ## Break it in every way of the fault matrix (ARGS="-k row_03")
 	scripts/faults $(ARGS)
+
+soak: .venv/.dev ## All faults at random for a while (MINUTES=2 SEED=n ARGS=--report)
+	.venv/bin/python -m tests.faults.soak --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lock: .venv/.dev ## Resolve the requirements again (make lock UPGRADE=--upgrade)
 	requirements/compile $(UPGRADE)
