@@ -101,7 +101,7 @@ class DocumentKey:
             )
 
     @property
-    def uuid(self) -> UUID:
+    def uuid(self) -> str:
         """Id of the document's state record, and the value of its points' ``key``."""
         return _uuid(self)
 
@@ -117,8 +117,8 @@ def _record_key(key: DocumentKey) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _uuid(key: DocumentKey) -> UUID:
-    return uuid5(NAMESPACE, str(key))
+def _uuid(key: DocumentKey) -> str:
+    return str(uuid5(NAMESPACE, str(key)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +154,14 @@ class Arrival:
         Raises:
             ValueError: not four parts, or no numbers where numbers belong.
         """
-        append_time_ms, topic_id, partition, offset = text.split("/")
-        return cls(int(append_time_ms), topic_id, int(partition), int(offset))
+        return _arrival(text)
+
+
+# A state record has the same twice, and is read twice while it is worked on.
+@lru_cache(maxsize=1024)
+def _arrival(text: str) -> Arrival:
+    append_time_ms, topic_id, partition, offset = text.split("/")
+    return Arrival(int(append_time_ms), topic_id, int(partition), int(offset))
 
 
 class PointIds:

@@ -166,7 +166,7 @@ class QdrantStore:
         self, collection: str, keys: Sequence[DocumentKey]
     ) -> dict[DocumentKey, StateRecord]:
         """See the port."""
-        ids = [qdrant.PointId(uuid=str(key.uuid)) for key in dict.fromkeys(keys)]
+        ids = [qdrant.PointId(uuid=key.uuid) for key in dict.fromkeys(keys)]
         found = {}
         for start in range(0, len(ids), _STATES_A_PAGE):
             request = qdrant.GetPoints(

@@ -138,7 +138,7 @@ def _single(operation: Operation) -> Iterator[wire.Parts]:
 
 def _flip(flip: Flip) -> Iterator[wire.Parts]:
     wanted = flip.chunk_set
-    record = wire.has_id(str(wanted.key.uuid))
+    record = wire.has_id(wanted.key.uuid)
     not_deleted = wire.less("deleted_revision", wanted.revision)
     visible = payloads.visible_fields(
         Visible(
@@ -210,7 +210,7 @@ def _write_accepted(
     inserts: dict[str, wire.Parts] = {}
     for operation in operations:
         assert isinstance(operation, WriteAccepted)  # noqa: S101  one kind to a step
-        identity = str(operation.key.uuid)
+        identity = operation.key.uuid
         if operation.expected is None:
             inserts.setdefault(identity, wire.point(identity, _new_record(operation)))
             continue
@@ -270,7 +270,7 @@ def has_id(*ids: str) -> qdrant.Condition:
 
 def of_document(key: DocumentKey) -> qdrant.Condition:
     """Points of one document, all revisions."""
-    return equal("key", str(key.uuid))
+    return equal("key", key.uuid)
 
 
 def in_set(chunk_set: ChunkSet) -> qdrant.Filter:

@@ -55,7 +55,7 @@ def document_fields(document: DocumentRevision) -> dict[str, Any]:
     """The fields that all chunks of a document share."""
     metadata = document.metadata
     return {
-        "key": str(document.key.uuid),
+        "key": document.key.uuid,
         "tenant": document.key.tenant,
         "document_id": document.key.document_id,
         "revision": document.revision,
@@ -111,7 +111,7 @@ def _present(*fields: tuple[str, Any]) -> dict[str, Any]:
 def chunk_set_fields(chunk_set: ChunkSet) -> dict[str, str | int]:
     """The fields by which a set's points are found."""
     return {
-        "key": str(chunk_set.key.uuid),
+        "key": chunk_set.key.uuid,
         "revision": chunk_set.revision,
         "fingerprint": chunk_set.fingerprint,
         "content_hash": chunk_set.content_hash.hex(),
