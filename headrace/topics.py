@@ -229,6 +229,45 @@ async def _led(admin: AIOKafkaAdminClient, names: Sequence[str]) -> None:
             await asyncio.sleep(0.1)
 
 
+async def align(admin: AIOKafkaAdminClient, topology: Topology) -> list[str]:
+    """Raise chunks and vectors to what comes before them; the names of those raised.
+
+    That moves no key, since each record goes on to the partition number that it came
+    by: it is safe at any time, and lets go on what waits for a partition that is
+    missing ahead.
+
+    Raises:
+        TopicsRefused: the broker refused.
+    """
+    found = await read(admin, topology)
+    wanted = 0
+    short: dict[str, int] = {}
+    for noun in _ALIGNED:
+        names = [topology.topic(noun, lane) for lane in Lane]
+        wanted = max([wanted, *(found[n].partitions for n in names if n in found)])
+        if noun is not Noun.TEXTS:
+            short |= {
+                name: wanted
+                for name in names
+                if name in found and found[name].partitions < wanted
+            }
+    await _add(admin, short)
+    return list(short)
+
+
+async def _add(admin: AIOKafkaAdminClient, counts: Mapping[str, int]) -> None:
+    """Raise topics to these numbers of partitions."""
+    if not counts:
+        return
+    try:
+        await admin.create_partitions(
+            {name: NewPartitions(total_count=count) for name, count in counts.items()}
+        )
+    except KafkaError as error:
+        raise TopicsRefused(str(error)) from error
+    await _led(admin, list(counts))
+
+
 async def grow(
     admin: AIOKafkaAdminClient, topology: Topology, *, partitions: int
 ) -> list[str]:
@@ -253,12 +292,5 @@ async def grow(
                 "Kafka cannot take any away"
             )
     grown = [name for name in names if found[name].partitions < partitions]
-    if grown:
-        try:
-            await admin.create_partitions(
-                {name: NewPartitions(total_count=partitions) for name in grown}
-            )
-        except KafkaError as error:
-            raise TopicsRefused(str(error)) from error
-        await _led(admin, grown)
+    await _add(admin, dict.fromkeys(grown, partitions))
     return grown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import KafkaError
 from headrace_local.broker import Broker
 
@@ -74,6 +74,15 @@ async def test_lag_of_every_stage(broker: Broker, topic_prefix: str) -> None:
         assert len(await topics.grow(admin, topology, partitions=3)) == 6
         drifts = await topics.check(admin, topology)
         assert len([drift for drift in drifts if "3 partitions" in drift.what]) == 6
+
+        assert not await topics.align(admin, topology)
+        texts = topology.topic(Noun.TEXTS, Lane.INTERACTIVE)
+        await admin.create_partitions({texts: NewPartitions(total_count=4)})
+        assert len(await topics.align(admin, topology)) == 4
+        found = await topics.read(admin, topology)
+        aligned = (Noun.CHUNKS, Noun.VECTORS)
+        names = [topology.topic(noun, lane) for noun in aligned for lane in Lane]
+        assert {found[name].partitions for name in names} == {4}
     finally:
         await ahead.stop()
         await exporter.stop()

@@ -65,10 +65,14 @@ async def grow_to(
         settings = pipeline.settings
         async with admin_client(settings) as admin:
             await _refuse_running_loader(admin, settings)
+            # First: where partitions were added to some topics only, what came by them
+            # waits for those ahead, and would never drain.
+            aligned = await _refusable(topics.align(admin, settings.topology))
             await _drained(settings, timeout_s=timeout_s, output=output)
             grown = await _refusable(
                 topics.grow(admin, settings.topology, partitions=partitions)
             )
+            grown = sorted({*aligned, *grown})
         own = pipeline.supervisor is not None
     if own:
         DataDir(data_dir).remember(partitions=partitions)
