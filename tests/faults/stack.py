@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -60,6 +61,7 @@ STAGE_ENVIRONMENT: Mapping[str, str] = {
     "HEADRACE_SESSION_TIMEOUT_S": str(SESSION_S),
     "HEADRACE_TIMES_SCALE": str(PAUSE_SCALE),
     "HEADRACE_BACKOFF_S": str(scaled(2)),
+    "HEADRACE_METADATA_AGE_S": str(scaled(60)),
     # What a row sends must be asked of the provider, and twice must be seen.
     "HEADRACE_EMBED_CACHE_BYTES": "0",
     "HEADRACE_EMBED_CALL_DEADLINE_S": str(scaled(60)),
@@ -233,7 +235,15 @@ class FaultStack:
             "QDRANT_URL": f"http://{HOST}:{ports['store']}",
             "OPENAI_BASE_URL": f"http://{HOST}:{ports['provider']}/v1",
         }
-        return {**self.direct_environment(), **STAGE_ENVIRONMENT, **through}
+        # Of `python -m tests.faults.mutate`; see injected/mutations.py.
+        names = {"HEADRACE_MUTATION"} & os.environ.keys()
+        mutation = {name: os.environ[name] for name in names}
+        return {
+            **self.direct_environment(),
+            **STAGE_ENVIRONMENT,
+            **mutation,
+            **through,
+        }
 
     def direct_environment(self) -> dict[str, str]:
         """For a command that a row runs: everything past the proxies."""

@@ -8,6 +8,11 @@ from __future__ import annotations
 import os
 import sys
 
+if "HEADRACE_METADATA_AGE_S" in os.environ:
+    # First: the others import what makes clients.
+    import metadata
+
+    metadata.install(float(os.environ["HEADRACE_METADATA_AGE_S"]))
 if "HEADRACE_FAILPOINT_FILE" in os.environ:
     import failpoints
 
@@ -16,6 +21,10 @@ if "HEADRACE_MUTATION" in os.environ:
     import mutations
 
     mutations.install(os.environ["HEADRACE_MUTATION"])
+if "HEADRACE_DEADLY" in os.environ:
+    import deadly
+
+    deadly.install(os.environ["HEADRACE_DEADLY"])
 if "HEADRACE_TIMES_SCALE" in os.environ and "headrace_embedder" in sys.orig_argv:
     import times
 
