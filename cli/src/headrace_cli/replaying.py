@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 from headrace.dead_letters import LETTER
 from headrace.headers import ARRIVAL, count_of
 from headrace.identity import DocumentKey
-from headrace.messages import DeadLetter, Stage, State
+from headrace.messages import DeadLetter, OutputPosition, Stage, State
 from headrace.objects import Objects
 from headrace.qdrant import QdrantStore
 from headrace.qdrant_payload import HOLE
@@ -65,7 +65,7 @@ async def replay(
         letters: which ones.
         settings: of the pipeline.
         timeout_s: for all to come to an end, from when the last is sent.
-        rate: how many may be sent a second; ``None``: as fast as it goes.
+        rate: records to send a second; ``None``: as fast as it goes.
     """
     store = QdrantStore.from_settings(settings)
     topology = settings.topology
@@ -76,9 +76,11 @@ async def replay(
             await news.seek_to_end()
             keys = {each.letter.key for each in letters}
             states = await states_in(store, keys)
+            sending = _Sending(out)
             for letter in letters:
-                replays.add(await _replay(letter, states, out, settings))
-                if rate is not None and replays.waiting:
+                before = sending.count
+                replays.add(await _replay(letter, states, sending, settings))
+                if rate is not None and sending.count > before:
                     await asyncio.sleep(1 / rate)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
@@ -112,7 +114,7 @@ def in_order(letters: Iterable[OpenLetter]) -> list[OpenLetter]:
 async def _replay(
     letter: OpenLetter,
     states: Mapping[DocumentKey, StateRecord],
-    out: Sender,
+    sending: _Sending,
     settings: Settings,
 ) -> Replay:
     """Send it, unless nothing could come of it any more."""
@@ -123,13 +125,7 @@ async def _replay(
     if record is not None and obsolete(dead, record):
         return Replay(letter, outcome=Outcome.RESOLVED, state=State.SUPERSEDED)
     value = await original_value(dead, settings)
-    position = await out.send(
-        dead.origin_topic,
-        # By the key's hash, not to the partition of then: they may have grown.
-        key=dead.original_key,
-        value=value,
-        headers=_headers(letter),
-    )
+    position = await sending.send(letter, value)
     return Replay(
         letter,
         topic=position.topic,
@@ -137,6 +133,39 @@ async def _replay(
         offset=position.last_offset,
         wanted=_wanted(dead, value),
     )
+
+
+class _Sending:
+    """Sends original records, each once: the holes of a slice have the same.
+
+    Attributes:
+        count: how many it has sent.
+    """
+
+    def __init__(self, out: Sender) -> None:
+        self.count = 0
+        self._out = out
+        self._sent: dict[tuple[str, int, int, int], OutputPosition] = {}
+
+    async def send(self, letter: OpenLetter, value: bytes | None) -> OutputPosition:
+        """Send the record that a letter is about, if that was not done."""
+        dead = letter.letter
+        origin = (
+            dead.origin_topic,
+            dead.origin_partition,
+            dead.origin_offset,
+            dead.origin_timestamp_ms,
+        )
+        if origin not in self._sent:
+            self._sent[origin] = await self._out.send(
+                dead.origin_topic,
+                # By the key's hash, not to the partition of then: they may have grown.
+                key=dead.original_key,
+                value=value,
+                headers=_headers(letter),
+            )
+            self.count += 1
+        return self._sent[origin]
 
 
 def _headers(letter: OpenLetter) -> list[tuple[str, bytes]]:

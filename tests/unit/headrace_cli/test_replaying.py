@@ -24,7 +24,9 @@ from headrace_cli.resolving import resolve_deleted, still_open
 
 from headrace.identity import Arrival, DocumentKey
 from headrace.messages import (
+    ChunkSlice,
     DeadLetter,
+    EmbeddedSlice,
     Metadata,
     OutputPosition,
     Stage,
@@ -36,6 +38,8 @@ from headrace.qdrant import QdrantStore
 from headrace.settings import Settings
 from headrace.state import Accepted, Visible
 from headrace.store import CollectionSpec, WriteAccepted
+from headrace.wire import encode_chunk_slice
+from tests.support.documents import revision, slices
 from tests.support.fake_producer import FakeProducer
 from tests.support.fake_store import FakeStore
 from tests.support.virtual_time import run_virtual
@@ -76,6 +80,7 @@ class Broker:
         self.letters: list[OpenLetter] = []
         monkeypatch.setattr(resolving, "open_letters", self._open_letters)
         monkeypatch.setattr(resolving, "sender", self._sender)
+        self.sending = replaying._Sending(self.producer)  # type: ignore[arg-type]
         self.store = FakeStore()
         monkeypatch.setattr(QdrantStore, "from_settings", lambda _: self.store)
 
@@ -202,7 +207,7 @@ async def test_a_replay_is_the_same_record_and_says_what_it_is(broker: Broker) -
         ),
     )
 
-    await replaying._replay(old, {}, broker.producer, broker.settings)  # type: ignore[arg-type]
+    await replaying._replay(old, {}, broker.sending, broker.settings)
 
     [sent] = broker.producer.sent
     assert (sent.topic, sent.key, sent.value) == (
@@ -226,28 +231,59 @@ async def test_behind_the_loader_the_arrival_is_not_touched(broker: Broker) -> N
         original_headers=(("headrace-arrival", b"as it was"),),
     )
 
-    await replaying._replay(old, {}, broker.producer, broker.settings)  # type: ignore[arg-type]
+    await replaying._replay(old, {}, broker.sending, broker.settings)
 
     [sent] = broker.producer.sent
     assert sent.header("headrace-arrival") == b"as it was"
 
 
+async def test_the_holes_of_one_slice_are_replayed_by_one_record(
+    broker: Broker,
+) -> None:
+    document = replace(revision(1), revision=1_000)
+    [item] = slices(document, 3, holes=(0, 2))
+    assert isinstance(item, EmbeddedSlice)
+    value = encode_chunk_slice(
+        ChunkSlice(document, 0, tuple(each.chunk for each in item.chunks))
+    )
+    holes = [
+        open_letter(
+            str(number),
+            key=document.key,
+            stage=Stage.EMBEDDER,
+            revision=1_000,
+            original_value=value,
+            first_chunk=number,
+            end_chunk=number + 1,
+        )
+        for number in (0, 2)
+    ]
+
+    first, second = [
+        await replaying._replay(each, {}, broker.sending, broker.settings)
+        for each in holes
+    ]
+
+    assert len(broker.producer.sent) == broker.sending.count == 1
+    assert (first.topic, first.offset) == (second.topic, second.offset)
+    assert first.wanted is not None
+    assert second.wanted is not None
+    assert (first.wanted.numbers, second.wanted.numbers) == ((0,), (2,))
+
+
 @pytest.mark.parametrize(
-    ("revision", "state"), [(1_000, State.DELETED), (2_000, State.SUPERSEDED)]
+    ("number", "state"), [(1_000, State.DELETED), (2_000, State.SUPERSEDED)]
 )
 async def test_what_can_never_be_shown_is_not_sent(
-    broker: Broker, revision: int, state: State
+    broker: Broker, number: int, state: State
 ) -> None:
     await broker.delete()
     record = (await broker.store.read_states("mill", [KEY]))[KEY]
     record = replace(record, visible=Visible(2_500, "f", b"h", 1))
-    old = open_letter("old", stage=Stage.CHUNKER, revision=revision)
+    old = open_letter("old", stage=Stage.CHUNKER, revision=number)
 
     replay = await replaying._replay(
-        old,
-        {KEY: record},
-        broker.producer,  # type: ignore[arg-type]
-        broker.settings,
+        old, {KEY: record}, broker.sending, broker.settings
     )
 
     assert (replay.outcome, replay.state) == (Outcome.RESOLVED, state)
@@ -279,7 +315,7 @@ def replayed(
     monkeypatch.setattr(replaying, "sender", lambda _: nullcontext(broker.producer))
     monkeypatch.setattr(replaying, "reader", lambda *_: nullcontext(status))
     monkeypatch.setattr(replaying, "_look", look)
-    letters = [open_letter(str(number)) for number in range(4)]
+    letters = [open_letter(str(number), origin_offset=number) for number in range(4)]
     replays = run_virtual(replaying.replay(letters, broker.settings, **options))  # type: ignore[arg-type]
     return replays, [time - times[0] for time in times]
 

@@ -113,7 +113,7 @@ def replay(
     ] = 300.0,
     rate: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Letters to send a second at most."),
+        typer.Option(min=0.01, help="Records to send a second at most."),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
