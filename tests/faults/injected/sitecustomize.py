@@ -25,6 +25,10 @@ if "HEADRACE_DEADLY" in os.environ:
     import deadly
 
     deadly.install(os.environ["HEADRACE_DEADLY"])
+if "HEADRACE_DEADLY" in os.environ:
+    import deadly
+
+    deadly.install(os.environ["HEADRACE_DEADLY"])
 if "HEADRACE_TIMES_SCALE" in os.environ and "headrace_embedder" in sys.orig_argv:
     import times
 
