@@ -1,5 +1,7 @@
 """Files are read below their roots and nowhere else."""
 
+import errno
+import io
 import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -157,6 +159,48 @@ async def test_a_small_file_over_the_limit_is_left_to_fetch(root: Path) -> None:
     files = FileSource([root], max_bytes=5)
 
     assert await files.small(f"file://{root}/a%20b%25.txt") is None
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_a_file_on_a_bad_disk_is_its_own_documents_failure(
+    root: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    def bad(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    class Bad(io.BytesIO):
+        read = bad  # type: ignore[assignment]
+
+    (root / "bad").write_bytes(b"x" * size)
+    files = FileSource([root], max_bytes=1_000_000)
+    monkeypatch.setattr("os.read", bad)
+    monkeypatch.setattr(
+        "os.fdopen", lambda descriptor, _: os.close(descriptor) or Bad()
+    )
+
+    for attempt in (
+        files.small(f"file://{root}/bad"),
+        files.fetch(f"file://{root}/bad", root / "copy", keep=200_000),
+        files.fetch(f"file://{root}/bad", root / "copy"),
+    ):
+        try:
+            assert await attempt is None
+            assert size > 65_536
+        except DocumentFailure as failure:
+            assert failure.code == "file_unreadable"  # noqa: PT017
+
+
+async def test_want_of_descriptors_is_not_the_documents_fault(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bad(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    files = FileSource([root], max_bytes=1000)
+    monkeypatch.setattr("os.open", bad)
+
+    with pytest.raises(OSError, match="Too many"):
+        await files.small(f"file://{root}/a%20b%25.txt")
 
 
 SEGMENTS = st.lists(

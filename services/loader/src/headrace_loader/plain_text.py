@@ -6,6 +6,7 @@ child would cost more than the work. The result is the same as a child's.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ def plain_text(data: bytes, *, name: str, media_type: str) -> PlainText | None:
     ):
         return None
     try:
-        text = data.decode("utf-8-sig")
+        text = data.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError:
         return None
     kind = text_kind(text[:HEAD_BYTES], name=name, media_type=media_type)

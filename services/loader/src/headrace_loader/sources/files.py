@@ -7,6 +7,7 @@ same way, whether it exists or not.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -24,6 +25,9 @@ _SMALL_BYTES = 64 * 1024
 """So many small files at once hold the event loop for some milliseconds at most."""
 _SMALL_AT_ONCE = 16
 """Read in one step of a thread, one after the other."""
+
+_OWN = {errno.EMFILE, errno.ENFILE}
+"""Want of descriptors: every document would meet it, whatever its file."""
 
 _PLAIN_URL = re.compile(r"file://(/[A-Za-z0-9._~+,@=/%-]*)")
 """Only a path, in which nothing but escapes has a meaning."""
@@ -75,7 +79,7 @@ class FileSource:
             await in_thread(path.open, "wb") as copy,
         ):
             # Block by block, so that it can be cancelled, and as a file may grow.
-            while block := await in_thread(file.read, _BLOCK):
+            while block := await in_thread(_next_block, file, named):
                 size += len(block)
                 if size > self._max_bytes:
                     raise too_large(self._max_bytes)
@@ -106,6 +110,8 @@ class FileSource:
                 more := os.read(descriptor, limit + 1 - len(data))
             ):
                 data += more
+        except OSError as error:
+            raise _unreadable(named, error) from error
         finally:
             os.close(descriptor)
         return data if len(data) <= limit else None
@@ -128,13 +134,11 @@ class FileSource:
                 advice="check the path, and that the loader sees the same directory",
             ) from error
         except OSError as error:
+            if error.errno in _OWN:
+                raise
             if os.path.realpath(named) not in self._roots:
                 raise _forbidden() from error
-            raise DocumentFailure(
-                "file_unreadable",
-                f"the file {_name(named)!r} cannot be opened: {error.strerror}",
-                advice="let the loader's user read it",
-            ) from error
+            raise _unreadable(named, error) from error
         try:
             return descriptor, self._judged(descriptor)
         except BaseException:
@@ -185,6 +189,21 @@ def _split(url: str) -> tuple[str, str]:
     except ValueError as error:
         raise _forbidden() from error
     return parts.netloc, parts.path + (f"?{parts.query}" if parts.query else "")
+
+
+def _next_block(file: BinaryIO, named: str) -> bytes:
+    try:
+        return file.read(_BLOCK)
+    except OSError as error:
+        raise _unreadable(named, error) from error
+
+
+def _unreadable(named: str, error: OSError) -> DocumentFailure:
+    return DocumentFailure(
+        "file_unreadable",
+        f"the file {_name(named)!r} cannot be read: {error.strerror}",
+        advice="let the loader's user read it, and check the disk that it is on",
+    )
 
 
 def _forbidden() -> DocumentFailure:
