@@ -61,12 +61,22 @@ def value(content: Any) -> bytes:
     if isinstance(content, int):  # a payload has no booleans, which are integers too
         return b"\x18" + varint(content)
     if isinstance(content, list):
-        return field(7, b"".join(field(1, value(item)) for item in content))
+        return field(7, b"".join([_item(item) for item in content]))
     if isinstance(content, dict):
         return field(6, _entries(1, content))
     if content is None:
         return b"\x08\x00"
     raise TypeError(f"a payload has no {type(content).__name__}")
+
+
+def _item(content: Any) -> bytes:
+    """An entry of a list; texts are headings, which many chunks share."""
+    return _text_item(content) if isinstance(content, str) else field(1, value(content))
+
+
+@lru_cache(maxsize=1024)
+def _text_item(content: str) -> bytes:
+    return field(1, field(4, content.encode()))
 
 
 def payload(fields: Mapping[str, Any]) -> bytes:
