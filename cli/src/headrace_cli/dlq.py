@@ -29,9 +29,11 @@ async def list_open(wanted: LetterFilter, *, data_dir: Path, output: Output) -> 
     needs = Needs(broker=True, store=True)
     async with opened(data_dir, needs, output) as pipeline:
         letters = chosen(await open_letters(pipeline.settings), wanted)
+        asked = True
         try:
             letters = await still_open(letters, pipeline.settings)
         except SharedFailure as error:
+            asked = False
             output.note(f"letters of deleted documents may be among them: {error}")
     output.table(
         ["id", "stage", "document", "reason", "failed at"],
@@ -47,7 +49,8 @@ async def list_open(wanted: LetterFilter, *, data_dir: Path, output: Output) -> 
         ],
     )
     output.text(f"{len(letters)} open dead letters")
-    output.answer({"dead_letters": [each.summary() for each in letters]})
+    summaries = [each.summary() for each in letters]
+    output.answer({"dead_letters": summaries, "deletions_known": asked})
     return EXIT_OK
 
 

@@ -51,7 +51,13 @@ LETTERS = [
         ({"document": "aaaa-1.pdf"}, ["aaaa-1"]),
         ({"collection": "mill", "stage": "loader"}, ["aaaa-1", "bbbb-1"]),
         ({"collection": "other"}, []),
+        ({"tenant": "default"}, ["aaaa-1", "aaaa-2", "bbbb-1"]),
+        ({"tenant": "other"}, []),
         ({"since": "2099-01-01"}, []),
+        ({"until": "2020-01-01"}, []),
+        ({"since": "2027-01-15T08:00:00+00:00"}, [each.id for each in LETTERS]),
+        ({"until": "2027-01-15T08:00:00+00:00"}, []),
+        ({"until": "2027-01-15T08:00:01+00:00"}, [each.id for each in LETTERS]),
         ({"since": "2020-01-01T00:00:00+00:00"}, [each.id for each in LETTERS]),
     ],
 )
