@@ -50,7 +50,7 @@ _REVOKE_WAIT_S = 1.0
 """What may finish before the partitions go; more would stop the whole group."""
 _LAST_COMMIT_S = 1.0
 """For the last commit where draining took all of its time."""
-_LEAVE_S = 1.5
+_LEAVE_S = 1.0
 """To leave the group: a broker that is away counts this member out by itself."""
 _CANCEL_PATIENCE_S = 10.0
 """A handler that does not end by then ignores cancellation: the process must go."""

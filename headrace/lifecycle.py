@@ -56,7 +56,7 @@ S = TypeVar("S", bound=StageSettings)
 EXIT_CONFIGURATION = 78
 _CLOSING_S = 4.0
 """After the drain; the grace period is the drain and 5 s."""
-_FLUSH_S = 1.0
+_FLUSH_S = 0.5
 """For what the producer still has: nobody waits for that any more."""
 _SILENT_S = 30.0
 _COLLECT_AFTER = (20_000, 20, 50)
