@@ -11,7 +11,7 @@ from pathlib import Path
 from headrace.errors import SharedFailure
 from headrace.settings import Settings
 from headrace_cli.decoding import decoded
-from headrace_cli.failures import EXIT_FAILED, EXIT_OK, usage
+from headrace_cli.failures import EXIT_FAILED, EXIT_OK, CommandFailed, usage
 from headrace_cli.kafka_client import sender
 from headrace_cli.letters import LetterFilter, OpenLetter, chosen, open_letters, when
 from headrace_cli.opening import Needs, opened
@@ -64,7 +64,7 @@ async def show_one(
         ]
         value = await original_value(found.letter, pipeline.settings)
     if save is not None:
-        await asyncio.to_thread(save.write_bytes, value or b"")
+        await _save(save, value or b"")
     headers = {
         name: content.decode(errors="backslashreplace")
         for name, content in found.letter.original_headers
@@ -176,6 +176,17 @@ async def drop_letters(
     output.text(f"{len(letters)} letters dropped")
     output.answer({"dropped": [each.id for each in letters]})
     return EXIT_OK
+
+
+async def _save(path: Path, value: bytes) -> None:
+    try:
+        await asyncio.to_thread(path.write_bytes, value)
+    except OSError as error:
+        raise CommandFailed(
+            "not_saved",
+            f"{path} cannot be written: {error.strerror}",
+            advice="name a file in a folder that is there and yours",
+        ) from error
 
 
 def _excerpt(text: str, output: Output) -> None:

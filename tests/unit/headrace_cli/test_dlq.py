@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from contextlib import nullcontext
 from pathlib import Path
@@ -76,4 +77,23 @@ async def test_a_drop_needs_a_reason(tmp_path: Path) -> None:
             reason=" ",
             data_dir=tmp_path,
             output=Output(as_json=True),
+        )
+
+
+async def test_the_original_bytes_are_saved_or_it_is_said_why_not(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved"
+    output = Output(as_json=True)
+
+    assert await dlq.show_one("bbbb", data_dir=tmp_path, save=saved, output=output) == 0
+
+    assert saved.read_bytes() == b"\xffrubbish"
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["id"] == "bbbb-1"
+    assert answer["decoded"] is None
+    assert base64.b64decode(answer["value_base64"]) == b"\xffrubbish"
+    with pytest.raises(CommandFailed, match="cannot be written"):
+        await dlq.show_one(
+            "bbbb", data_dir=tmp_path, save=tmp_path / "no" / "folder", output=output
         )

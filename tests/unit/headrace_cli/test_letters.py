@@ -36,7 +36,7 @@ def letter(id_: str, **fields: object) -> OpenLetter:
 LETTERS = [
     letter("aaaa-1"),
     letter("aaaa-2", stage=Stage.EMBEDDER),
-    letter("bbbb-1", error=StatusError("blocked_url")),
+    letter("bbbb-1", error=StatusError("blocked_url"), original_value=b"\xffrubbish"),
     letter("cccc-1", key=None),
 ]
 
