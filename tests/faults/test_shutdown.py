@@ -1,0 +1,199 @@
+"""SIGTERM: what is in work is finished or handed back, and the group is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from headrace.messages import Stage
+from tests.faults.harness import Harness
+from tests.faults.machines import StageMachine
+from tests.faults.reporting import Row
+from tests.faults.scale import scaled
+from tests.faults.stack import STAGE_ENVIRONMENT
+from tests.support.eventually import eventually
+
+GRACE_S = float(STAGE_ENVIRONMENT["HEADRACE_DRAIN_S"]) + 5
+ANSWER_S = 0.05
+"""Of store and provider, so that there is something in work."""
+
+
+async def members(harness: Harness, stage: str) -> int:
+    """How many processes the broker counts to a stage's group."""
+    group = harness.settings.topology.group(Stage(stage))
+    [answer] = await harness.admin.describe_consumer_groups([group])
+    return len(answer.groups[0][5])
+
+
+async def slowed(harness: Harness) -> None:
+    harness.proxy("store").latency(ANSWER_S)
+    harness.proxy("provider").latency(ANSWER_S)
+
+
+async def working(machine: StageMachine) -> bool:
+    return (await machine.metrics()).value("in_flight_records") > 0
+
+
+@pytest.mark.row("7", level=2, injected="SIGTERM to each stage in the midst of work")
+async def test_row_07_sigterm_mid_batch(harness: Harness, row: Row) -> None:
+    await slowed(harness)
+    for number, stage in enumerate(Stage):
+        machine = harness.stage(stage)
+        spare = await harness.replica(stage)
+        await eventually(lambda stage=stage: both(harness, stage))
+        await harness.load(150, prefix=stage, words=60, version=number)
+        await eventually(lambda machine=machine: working(machine))
+
+        began = time.monotonic()
+        code = await machine.terminate(grace_s=GRACE_S)
+
+        took = time.monotonic() - began
+        left = await members(harness, stage)
+        assert code == 0, machine.last_words()
+        # Nobody waits for a session to end: the broker has counted it out already.
+        assert left == 1
+        await eventually(lambda spare=spare: owns_all(spare, harness))
+        await harness.drained()
+        await machine.start()
+        await harness.stack.remove(spare.name)
+        row.result(note=f"{stage} ended in {took:.1f} s")
+    await harness.proxy("store").heal()
+    settled = await harness.settled()
+    # What it had begun was finished: nothing was paid for again.
+    assert max(harness.provider.paid.values()) == 1
+    row.result(
+        lost=settled.lost, duplicates=settled.duplicates, details=settled.details
+    )
+
+
+async def both(harness: Harness, stage: str) -> bool:
+    return await members(harness, stage) == 2
+
+
+async def owns_all(machine: StageMachine, harness: Harness) -> bool:
+    owned = (await machine.metrics()).value("assigned_partitions")
+    return owned == 2 * harness.settings.partitions
+
+
+@pytest.mark.row("7", level=2, injected="SIGTERM, and SIGKILL before the work is done")
+async def test_row_07_sigterm_then_sigkill(harness: Harness, row: Row) -> None:
+    for number, stage in enumerate((Stage.EMBEDDER, Stage.INDEXER)):
+        target = "store" if stage is Stage.INDEXER else "provider"
+        harness.proxy(target, stage).black_hole()
+        await harness.load(20, version=number)
+        machine = harness.stage(stage)
+        await eventually(lambda machine=machine: working(machine))
+
+        code = await machine.terminate(grace_s=scaled(10))
+
+        assert code == -9
+        await harness.proxy(target).heal()
+        ended = time.monotonic()
+        await machine.start()
+        settled = await harness.settled()
+        row.result(
+            lost=settled.lost,
+            duplicates=settled.duplicates,
+            recovery_s=settled.at - ended,
+            details=settled.details,
+        )
+
+
+def broker_away(harness: Harness, stage: str) -> None:
+    harness.proxy("broker", stage).black_hole()
+
+
+def broker_refuses(harness: Harness, stage: str) -> None:
+    harness.proxy("broker", stage).reset()
+    harness.proxy("broker", stage).refuse()
+
+
+def store_hangs(harness: Harness, stage: str) -> None:
+    harness.proxy("store", stage).black_hole()
+
+
+def provider_hangs(harness: Harness, stage: str) -> None:
+    harness.proxy("provider", stage).black_hole()
+
+
+@pytest.mark.parametrize(
+    ("stage", "fault", "times"),
+    [
+        (Stage.CHUNKER, broker_away, 1),
+        (Stage.CHUNKER, broker_refuses, 2),
+        (Stage.LOADER, store_hangs, 1),
+        (Stage.INDEXER, store_hangs, 2),
+        (Stage.EMBEDDER, provider_hangs, 1),
+    ],
+    ids=lambda each: each.__name__ if callable(each) else str(each),
+)
+@pytest.mark.row("7", level=2, injected="SIGTERM while nothing can be finished")
+async def test_row_07_sigterm_while_something_is_away(
+    harness: Harness,
+    row: Row,
+    stage: Stage,
+    fault: Callable[[Harness, str], None],
+    times: int,
+) -> None:
+    machine = harness.stage(stage)
+    if fault in (store_hangs, provider_hangs):
+        fault(harness, stage)
+        await harness.load(20, prefix=stage)
+        await eventually(lambda: working(machine))
+    else:
+        harness.failpoint(stage, "before_produce", action="sigstop")
+        await harness.load(20, prefix=stage)
+        await machine.wait_hit()
+        fault(harness, stage)
+        machine.cont()
+
+    began = time.monotonic()
+    if times == 2:
+        os.kill(machine.pid, signal.SIGTERM)
+    code = await machine.terminate(grace_s=GRACE_S)
+
+    took = time.monotonic() - began
+    assert code == 0, machine.last_words()
+    await harness.stack.heal()
+    healed = time.monotonic()
+    await machine.start()
+    settled = await harness.settled()
+    row.result(
+        lost=settled.lost,
+        duplicates=settled.duplicates,
+        recovery_s=settled.at - healed,
+        note=f"{stage}, {fault.__name__.replace('_', ' ')}: ended in {took:.1f} s",
+        details=settled.details,
+    )
+
+
+@pytest.mark.row("7", level=2, injected="SIGTERM while starting, broker away")
+async def test_row_07_sigterm_while_starting(harness: Harness, row: Row) -> None:
+    harness.proxy("broker").black_hole()
+    harness.proxy("broker").reset()
+    codes = []
+    for stage in Stage:
+        machine = harness.stage(stage)
+        await machine.kill9()
+        await machine.start(wait=False)
+        await eventually(lambda machine=machine: told(machine))
+        codes.append(await machine.terminate(grace_s=GRACE_S))
+    assert codes == [0, 0, 0, 0]
+    await harness.stack.heal()
+    for stage in Stage:
+        await harness.stage(stage).start()
+    await harness.load(5)
+    settled = await harness.settled()
+    row.result(
+        lost=settled.lost, duplicates=settled.duplicates, details=settled.details
+    )
+
+
+async def told(machine: StageMachine) -> bool:
+    """Whether it is there and says that it is not ready."""
+    reason = await machine.not_ready()
+    return reason is not None and "do not answer" not in reason
