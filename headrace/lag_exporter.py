@@ -23,7 +23,11 @@ from headrace.errors import ConfigurationError
 from headrace.headers import CHUNKS, TOKENS
 from headrace.kafka import client_options
 from headrace.lag import GroupOffsets, lag_by_number
-from headrace.lifecycle import EXIT_CONFIGURATION, load_settings
+from headrace.lifecycle import (
+    EXIT_CONFIGURATION,
+    load_settings,
+    warn_of_misspelt_settings,
+)
 from headrace.messages import Lane, Stage
 from headrace.metrics import LagMetrics
 from headrace.preflight import wait_for_topics
@@ -264,6 +268,7 @@ def main() -> None:
         logs.configure(
             level=settings.log_level, settings=settings, stage="lag-exporter"
         )
+        warn_of_misspelt_settings()
         asyncio.run(_run(settings))
     except ConfigurationError as error:
         sys.stderr.write(f"configuration error: {error}\n")

@@ -43,6 +43,7 @@ from headrace.probes import Probes, Problem
 from headrace.producer import KafkaProducer
 from headrace.retries import Backoff
 from headrace.settings import StageSettings
+from headrace.spelling import misspelt
 from headrace.status import StatusTopic
 from headrace.topology import Topology
 from headrace.work import Worker
@@ -93,6 +94,12 @@ def load_settings(settings_type: type[B]) -> B:
         return settings_type()
     except ValidationError as error:
         raise ConfigurationError(_explain(settings_type, error)) from None
+
+
+def warn_of_misspelt_settings() -> None:
+    """Log variables whose names are much like a setting's, and are none."""
+    for name, meant in misspelt(os.environ).items():
+        _log.warning("unknown setting", variable=name, did_you_mean=meant)
 
 
 def _explain(settings_type: type[BaseSettings], error: ValidationError) -> str:
@@ -155,6 +162,7 @@ class StageProcess(Generic[S]):
             stage=stage,
             worker=self._worker,
         )
+        warn_of_misspelt_settings()
         self._metrics = Metrics(stage)
         self._clock = SystemClock()
         self._starting: str | None = "starting"

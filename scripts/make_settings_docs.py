@@ -1,4 +1,8 @@
-"""Writes docs/settings.md from the settings classes; ``--check`` only compares."""
+"""Writes what is made from the settings classes; ``--check`` only compares.
+
+That is docs/settings.md for people, and headrace/setting_names.py, by which a process
+tells a misspelt variable from one of another stage.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,12 @@ from headrace_loader.settings import LoaderSettings
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from headrace.lag_exporter import LagExporterSettings
 from headrace.settings import Settings, StageSettings
 
-TARGET = Path(__file__).parent.parent / "docs" / "settings.md"
+_ROOT = Path(__file__).parent.parent
+PAGE = _ROOT / "docs" / "settings.md"
+NAMES = _ROOT / "headrace" / "setting_names.py"
 
 SECTIONS: dict[str, tuple[type[Settings], str]] = {
     "All stages and the command": (
@@ -23,17 +30,21 @@ SECTIONS: dict[str, tuple[type[Settings], str]] = {
         "All must agree on these; model, tokenizer and sizes make the fingerprint.",
     ),
     "Each stage": (StageSettings, "May differ from stage to stage."),
+    "Lag exporter": (LagExporterSettings, "Reads what the stages read, and:"),
     "Loader": (LoaderSettings, ""),
     "Chunker": (ChunkerSettings, ""),
     "Embedder": (EmbedderSettings, ""),
     "Indexer": (IndexerSettings, ""),
 }
+ELSEWHERE = ("HEADRACE_CACHE_DIR", "HEADRACE_DATA_DIR")
+"""Read by the command, without a settings class."""
 
 HEAD = """\
 # Settings
 
 Read from the environment at start.
 A bad value ends the process with status 78 and names the variable.
+A name that is none of these but much like one is told in the log at start.
 Lists are JSON.
 This page is made by `scripts/make_settings_docs.py`.
 """
@@ -60,13 +71,39 @@ def page() -> str:
 
 
 def _row(settings: type[Settings], name: str, field: FieldInfo, default: object) -> str:
-    alias = field.validation_alias
-    prefix = settings.model_config.get("env_prefix", "")
-    variable = alias if isinstance(alias, str) else f"{prefix}{name}".upper()
+    variable = _variable(settings, name, field)
     value = default.get_secret_value() if isinstance(default, SecretStr) else default
     text = " ".join((field.description or "").split())
     bounds = _bounds(field)
     return f"| `{variable}` | {_code(value)} | {text}{f' {bounds}' if bounds else ''} |"
+
+
+def _variable(settings: type[Settings], name: str, field: FieldInfo) -> str:
+    alias = field.validation_alias
+    prefix = settings.model_config.get("env_prefix", "")
+    return alias if isinstance(alias, str) else f"{prefix}{name}".upper()
+
+
+def names() -> str:
+    """The module of all names."""
+    found = {
+        _variable(settings, name, field)
+        for settings, _ in SECTIONS.values()
+        for name, field in settings.model_fields.items()
+    }
+    ours = sorted(name for name in {*found, *ELSEWHERE} if name.startswith("HEADRACE_"))
+    return "\n".join(
+        [
+            '"""All variables that are read; made by scripts/make_settings_docs.py."""',
+            "",
+            "NAMES = frozenset(",
+            "    {",
+            *(f'        "{name}",' for name in ours),
+            "    }",
+            ")",
+            "",
+        ]
+    )
 
 
 def _code(value: object) -> str:
@@ -87,7 +124,8 @@ def _bounds(field: FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    if "--check" not in sys.argv:
-        TARGET.write_text(page(), "utf-8")
-    elif TARGET.read_text("utf-8") != page():
-        sys.exit("docs/settings.md is not what scripts/make_settings_docs.py writes")
+    for target, text in ((PAGE, page()), (NAMES, names())):
+        if "--check" not in sys.argv:
+            target.write_text(text, "utf-8")
+        elif target.read_text("utf-8") != text:
+            sys.exit(f"{target.name} is not what scripts/make_settings_docs.py writes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from headrace.messages import Stage
 from headrace.objects import Objects
 from headrace.qdrant import QdrantStore
 from headrace.settings import Settings
+from headrace.spelling import misspelt
 from headrace_cli.failures import EXIT_FAILED, EXIT_OK, CommandFailed
 from headrace_cli.kafka_client import admin_client, sender
 from headrace_cli.opening import Needs, Pipeline, opened
@@ -44,6 +46,7 @@ class Check:
 async def check_everything(*, data_dir: Path, output: Output) -> int:
     """Check, print; the exit code."""
     checks = [
+        _spelling(),
         await _guarded("disk", lambda: _disk(data_dir)),
         await _guarded("model", _model),
     ]
@@ -85,6 +88,13 @@ async def _guarded(name: str, check: Callable[[], Awaitable[Check]]) -> Check:
         if failure is None:
             raise
         return Check(name, False, failure.message, failure.advice)
+
+
+def _spelling() -> Check:
+    """Never a failure: an unknown variable may be another version's."""
+    found = misspelt(os.environ)
+    doubts = [f"{name} is not read; {meant} is" for name, meant in found.items()]
+    return Check("settings", True, "; ".join(doubts) or "no name looks misspelt")
 
 
 async def _disk(data_dir: Path) -> Check:
