@@ -100,6 +100,8 @@ class Harness:
             self.store.only = self.collection
             life.push_async_callback(self.store.close)
             self._offsets = GroupOffsets(self.settings)
+            # Partitions that a row adds must not be overlooked.
+            self._offsets._options["metadata_max_age_ms"] = 1000
             life.push_async_callback(self._offsets.stop)
             self._life = life.pop_all()
 
