@@ -1,6 +1,6 @@
 # Each target is a script that can be run by itself as well.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test faults soak lock clean
+.PHONY: help setup demo check test faults soak mutations lock clean
 
 SOURCES := $(wildcard pyproject.toml */pyproject.toml services/*/pyproject.toml)
 
@@ -29,6 +29,9 @@ faults: .venv/.dev ## Break it in every way of the fault matrix (ARGS="-k row_03
 
 soak: .venv/.dev ## All faults at random for a while (MINUTES=2 SEED=n ARGS=--report)
 	.venv/bin/python -m tests.faults.soak --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+mutations: .venv/.dev ## Turn off one guard at a time; each must turn a row red (ARGS="no_version_fence")
+	scripts/mutations $(ARGS)
 
 lock: .venv/.dev ## Resolve the requirements again (make lock UPGRADE=--upgrade)
 	requirements/compile $(UPGRADE)
