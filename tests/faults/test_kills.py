@@ -1,7 +1,10 @@
-"""Rows 1 to 4: kill -9 at every point of a stage's work, while documents change."""
+"""Rows 1 to 4 and 6: kill -9 at every point of a stage's work, and at random."""
 
 from __future__ import annotations
 
+import asyncio
+import random
+import sys
 import time
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from headrace.messages import Lane, Stage
 from tests.faults.harness import Harness, Settled, text_of
 from tests.faults.reporting import Row
+from tests.faults.scale import scaled
 from tests.faults.stack import SESSION_S
 from tests.support.eventually import eventually
 
@@ -162,3 +166,30 @@ async def test_row_04_kill_indexer(harness: Harness, row: Row) -> None:
         visible += state.visible.count if state.live_set else 0
     assert stored == visible
     say(row, settled, moved_s)
+
+
+@pytest.mark.row("6", level=2, injected="random kill -9 of replicas under load")
+async def test_row_06_random_kills(harness: Harness, row: Row) -> None:
+    seed = random.randrange(10**6)
+    sys.stdout.write(f"seed {seed}\n")
+    chance = random.Random(seed)
+    for stage in (Stage.EMBEDDER, Stage.INDEXER):
+        await harness.replica(stage)
+    kills = 0
+    until = time.monotonic() + scaled(150)
+    while time.monotonic() < until:
+        await change(harness, f"round-{kills}")
+        machine = chance.choice(list(harness.stack.stages.values()))
+        await asyncio.sleep(chance.uniform(0, 1))
+        await machine.kill9()
+        await machine.start(wait=False)
+        kills += 1
+    over = time.monotonic()
+    settled = await harness.settled(patience_s=20)
+    row.result(
+        lost=settled.lost,
+        duplicates=settled.duplicates,
+        recovery_s=settled.at - over,
+        note=f"{kills} kills",
+        details=settled.details,
+    )
