@@ -126,7 +126,7 @@ def _replayed(replays: Sequence[Replay], output: Output) -> int:
                 each.letter.id[:_SHORT_ID],
                 each.letter.document or "(unreadable)",
                 each.outcome,
-                each.state or "",
+                each.state or each.problem,
             )
             for each in replays
         ],
@@ -145,6 +145,7 @@ def _replayed(replays: Sequence[Replay], output: Output) -> int:
                     "document": each.letter.document,
                     "outcome": each.outcome,
                     "state": each.state,
+                    "problem": each.problem or None,
                 }
                 for each in replays
             ]

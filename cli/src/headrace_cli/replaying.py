@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from aiokafka import TopicPartition
 
 from headrace.dead_letters import LETTER
+from headrace.errors import DocumentFailure
 from headrace.headers import ARRIVAL, count_of
 from headrace.identity import DocumentKey
 from headrace.messages import DeadLetter, OutputPosition, Stage, State
@@ -124,7 +125,11 @@ async def _replay(
         return Replay(letter, outcome=Outcome.RESOLVED, state=State.DELETED)
     if record is not None and obsolete(dead, record):
         return Replay(letter, outcome=Outcome.RESOLVED, state=State.SUPERSEDED)
-    value = await original_value(dead, settings)
+    try:
+        value = await original_value(dead, settings)
+    except DocumentFailure as failure:
+        # It is gone from the object store: no reason to hold up the others.
+        return Replay(letter, outcome=Outcome.FAILED_AGAIN, problem=failure.message)
     position = await sending.send(letter, value)
     return Replay(
         letter,

@@ -72,6 +72,7 @@ class Replay:
         wanted: its chunks, where it is about some.
         state: the final state that was reached.
         replaced: another letter stands for what became of it.
+        problem: why it could not be sent.
     """
 
     letter: OpenLetter
@@ -82,6 +83,7 @@ class Replay:
     outcome: Outcome = Outcome.WAITING
     state: State | None = None
     replaced: bool = False
+    problem: str = ""
     _rewritten: bool = False
 
     def heard(self, event: StatusEvent) -> None:

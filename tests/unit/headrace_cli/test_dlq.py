@@ -97,3 +97,16 @@ async def test_the_original_bytes_are_saved_or_it_is_said_why_not(
         await dlq.show_one(
             "bbbb", data_dir=tmp_path, save=tmp_path / "no" / "folder", output=output
         )
+
+
+async def test_people_see_the_bytes_and_where_they_came_from(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    output = Output(as_json=False)
+
+    await dlq.show_one("bbbb", data_dir=tmp_path, save=None, output=output)
+
+    shown = capsys.readouterr().out
+    assert "8 bytes that are no message of the contract" in shown
+    assert "\\xffrubbish" in shown
+    assert "headrace.documents.v1" in shown

@@ -28,6 +28,7 @@ from headrace.messages import (
     DeadLetter,
     EmbeddedSlice,
     Metadata,
+    ObjectReference,
     OutputPosition,
     Stage,
     State,
@@ -235,6 +236,21 @@ async def test_behind_the_loader_the_arrival_is_not_touched(broker: Broker) -> N
 
     [sent] = broker.producer.sent
     assert sent.header("headrace-arrival") == b"as it was"
+
+
+async def test_bytes_that_are_gone_hold_up_no_other_letter(
+    broker: Broker, tmp_path: Path
+) -> None:
+    old = open_letter("old", original_object=ObjectReference("letters/loader/old", 9))
+    settings = Settings(object_store_url=tmp_path.as_uri())
+
+    replay = await replaying._replay(old, {}, broker.sending, settings)
+
+    assert replay.outcome is Outcome.FAILED_AGAIN
+    assert "letters/loader/old" in replay.problem
+    assert broker.producer.sent == []
+    await replaying._resolve(replay, broker.producer, broker.settings)  # type: ignore[arg-type]
+    assert broker.resolved == []
 
 
 async def test_the_holes_of_one_slice_are_replayed_by_one_record(
