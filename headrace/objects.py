@@ -1,10 +1,11 @@
 """The object store: claim-checked texts, uploads, oversize letters, objects by URL.
 
 Keys in the configured store are relative, ``<kind>/<tenant segment>/<name>``, so that
-what belongs to a tenant can be told from the key alone. External references
-(``s3://``, ``gs://``, ``az://``) are read only below the allow-listed roots. A missing
-object is the document's own fault, and so is an external one that is refused: only
-the events that name it are held up. Everything else that goes wrong is shared.
+what belongs to a tenant can be told from the key alone; letters belong to none.
+External references (``s3://``, ``gs://``, ``az://``) are read only below the
+allow-listed roots. A missing object is the document's own fault, and so is an external
+one that is refused: only the events that name it are held up. Everything else that goes
+wrong is shared.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import hashlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import obstore
@@ -24,6 +27,9 @@ from obstore.exceptions import (
     UnauthenticatedError,
 )
 from obstore.store import ObjectStore, from_url
+
+if TYPE_CHECKING:
+    from obstore import GetResult
 
 from headrace.errors import ConfigurationError, DocumentFailure, SharedFailure
 from headrace.messages import ObjectReference
@@ -39,6 +45,11 @@ _PART_SIZE = 5 * 1024 * 1024
 # Without those that say "later": timeout, too early, too many requests.
 _CLIENT_ERROR = re.compile(r"non-2xx status code: 4(?!08|25|29)\d\d\b")
 
+TEXTS = "texts"
+LETTERS = "letters"
+_RETIRED = "retired-"
+"""Before the kind of an object that nobody is known to refer to any more."""
+
 _PLAIN_TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_KEY_BYTES = 1024
 
@@ -52,7 +63,16 @@ def tenant_segment(tenant: str) -> str:
 
 def text_key(tenant: str, digest: bytes) -> str:
     """Key of a claim-checked text."""
-    return f"texts/{tenant_segment(tenant)}/{digest.hex()}"
+    return f"{TEXTS}/{tenant_segment(tenant)}/{digest.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object of the configured store; ``key`` is that by which it is referred to."""
+
+    key: str
+    written_ms: int
+    retired: bool
 
 
 class Objects:
@@ -146,7 +166,7 @@ class Objects:
         digest = hashlib.sha256()
         size = 0
         try:
-            result = await obstore.get_async(store, key)
+            result = await self._found(store, key)
             async for chunk in result.stream(min_chunk_size=READ_SIZE):
                 digest.update(chunk)
                 size += len(chunk)
@@ -178,6 +198,47 @@ class Objects:
                 "the reference states",
                 advice="send the document again with the object's own size and hash",
             )
+
+    async def _found(self, store: ObjectStore, key: str) -> GetResult:
+        try:
+            return await obstore.get_async(store, key)
+        except (FileNotFoundError, NotFoundError):
+            if store is not self._own:
+                raise
+        return await obstore.get_async(store, _RETIRED + key)
+
+    async def listed(self, kind: str) -> list[Listed]:
+        """All objects of a kind in the configured store, the retired ones too."""
+        found: list[Listed] = []
+        try:
+            for retired in (False, True):
+                prefix = _RETIRED + kind if retired else kind
+                async for page in obstore.list(self._own, prefix):
+                    found += [
+                        Listed(
+                            each["path"].removeprefix(_RETIRED),
+                            int(each["last_modified"].timestamp() * 1000),
+                            retired,
+                        )
+                        for each in page
+                    ]
+        except (BaseError, OSError) as error:
+            raise _shared(error, f"listing {kind}") from error
+        return found
+
+    async def retire(self, key: str) -> None:
+        """Move an object aside; it is found by its key all the same.
+
+        For objects whose key tells their content: somebody may write one again at this
+        moment, and it must not matter which of the two is left.
+        """
+        async with aclosing(self.open(ObjectReference(key))) as content:
+            await self.put(_RETIRED + key, content)
+        await self.delete(key)
+
+    async def delete_retired(self, key: str) -> None:
+        """Remove what was retired; who writes the object anew keeps it."""
+        await self.delete(_RETIRED + key)
 
     async def get(self, reference: ObjectReference, limit: int) -> bytes:
         """The whole object.
@@ -219,7 +280,9 @@ class Objects:
             return
         _check_key(reference.uri)
         segments = reference.uri.split("/")
-        if len(segments) < 3 or segments[1] != tenant_segment(tenant):
+        kind = segments[0].removeprefix(_RETIRED)
+        theirs = kind != LETTERS and segments[1:2] == [tenant_segment(tenant)]
+        if len(segments) < 3 or not theirs:
             raise DocumentFailure(
                 "object_forbidden",
                 f"the object {_shown(reference.uri)} does not belong to the "

@@ -6,9 +6,11 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from headrace.messages import DeadLetter, StatusEvent
+from headrace.objects import Objects
 from headrace.qdrant import QdrantStore
 from headrace.settings import Settings
 from headrace.verify import Finding, Oracle, PartitionOffsets
+from headrace_cli.collecting import collect
 from headrace_cli.failures import EXIT_FAILED, EXIT_OK
 from headrace_cli.following import status_of
 from headrace_cli.group_offsets import all_offsets
@@ -46,6 +48,8 @@ async def verify_all(*, data_dir: Path, repair: bool, output: Output) -> int:
     """Look, maybe repair, print; the exit code."""
     needs = Needs(broker=True, store=True)
     async with opened(data_dir, needs, output) as pipeline:
+        # First of all: a bad URL is told before anything is repaired.
+        objects = Objects.from_settings(pipeline.settings) if repair else None
         store = QdrantStore.from_settings(pipeline.settings)
         readers = KafkaReaders(pipeline.settings)
         oracle = Oracle(store, offsets=readers, letters=readers, statuses=readers)
@@ -53,6 +57,10 @@ async def verify_all(*, data_dir: Path, repair: bool, output: Output) -> int:
             report = await (oracle.repair() if repair else oracle.verify())
         finally:
             await store.close()
+        removed = 0
+        if objects is not None:
+            letters = [each async for each in readers.letters()]
+            removed = await collect(objects, pipeline.settings, letters)
     output.table(
         ["what", "document", "detail"],
         [(each.kind, _document(each), each.detail) for each in report.findings],
@@ -61,6 +69,8 @@ async def verify_all(*, data_dir: Path, repair: bool, output: Output) -> int:
     output.text(", ".join(f"{count} {name}" for name, count in counts.items()))
     if report.repaired:
         output.text(f"{report.repaired} repaired")
+    if removed:
+        output.text(f"{removed} texts that nothing refers to removed")
     output.text(
         "nothing lost, nothing twice, nothing left behind"
         if report.clean
@@ -82,6 +92,7 @@ async def verify_all(*, data_dir: Path, repair: bool, output: Output) -> int:
             ],
             "counts": counts,
             "repaired": report.repaired,
+            "texts_removed": removed,
         }
     )
     return EXIT_OK if report.clean else EXIT_FAILED

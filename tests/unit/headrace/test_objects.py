@@ -222,3 +222,26 @@ def test_a_url_of_another_kind_is_a_configuration_error(url: str) -> None:
 def test_a_root_of_another_kind_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="HEADRACE_OBJECT_ROOTS"):
         Objects(f"file://{tmp_path}", roots=["/etc"])
+
+
+@pytest.mark.parametrize("key", ["letters/loader/x", "retired-letters/loader/x"])
+def test_letters_belong_to_no_tenant_whatever_it_is_called(
+    objects: Objects, key: str
+) -> None:
+    with pytest.raises(DocumentFailure) as failure:
+        objects.authorise(ObjectReference(key), tenant="loader")
+    assert failure.value.code == "object_forbidden"
+
+
+async def test_a_retired_object_is_found_until_it_is_deleted(objects: Objects) -> None:
+    reference = await objects.put("texts/t/a", b"hello")
+    await objects.retire("texts/t/a")
+    assert await read(objects, reference) == b"hello"
+    assert [each.retired for each in await objects.listed("texts")] == [True]
+
+    await objects.put("texts/t/a", b"hello")
+    await objects.delete_retired("texts/t/a")
+    assert await read(objects, reference) == b"hello"
+    await objects.delete("texts/t/a")
+    with pytest.raises(DocumentFailure):
+        await read(objects, reference)

@@ -19,6 +19,9 @@ def verify(
 ) -> None:
     """Compare offsets, state records, points, status and dead letters.
 
+    A repair also removes large texts from the object store that no record and no letter
+    can refer to any more; let it run now and then.
+
     Exits with 0 only if they agree. Without a running stack it starts the broker and
     the store of the data directory, for as long as it takes.
     """
