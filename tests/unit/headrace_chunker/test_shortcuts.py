@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from pathlib import PurePosixPath
 
-from headrace_chunker.code import _FENCE, _blanked, _line_starts
+from headrace_chunker.code import (
+    _FENCE,
+    _LEVEL_COST,
+    _best_place,
+    _blanked,
+    _line_starts,
+)
 from headrace_chunker.markdown import _Closing
 from headrace_chunker.outline import _by_indentation
 from headrace_chunker.ruler import MAX_CHUNK_BYTES, Ruler
@@ -123,6 +130,25 @@ def test_lines_start_after_line_ends(text: str, base: int) -> None:
     expected = [base, *(base + match.end() for match in re.finditer("\n", text))]
 
     assert _line_starts(text, base) == expected
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(1, 40)), max_size=40),
+    st.integers(1, 2000),
+)
+def test_the_best_place_is_the_last_of_those_that_cost_least(
+    lines: list[tuple[int, int]], room: int
+) -> None:
+    levels = [level for level, _ in lines]
+    places = list(accumulate(length for _, length in lines))
+
+    best, best_cost = -1, 0.0
+    for level, place in zip(levels, places, strict=True):
+        cost = level * _LEVEL_COST - place / room
+        if best < 0 or cost <= best_cost:
+            best, best_cost = place, cost
+
+    assert _best_place(levels, places, 0, room) == best
 
 
 @given(st.lists(st.text("\t \x0c\u00a0\ra}", max_size=9), min_size=1, max_size=12))

@@ -16,7 +16,7 @@ from itertools import accumulate
 from headrace_chunker import breaks
 from headrace_chunker.fitting import Fitted, Measure
 from headrace_chunker.items import ITEM_LENGTH, Item, Items, Span, common_path
-from headrace_chunker.outline import Line, outline
+from headrace_chunker.outline import INSIDE, Line, outline
 
 _WINDOW = 2 * ITEM_LENGTH
 _FENCE = re.compile(r"\n {0,3}(?:`{3,}|~{3,})[^\n]*")
@@ -136,14 +136,9 @@ class Code:
         # The end of a line is as good as the start of the next.
         first = bisect_right(self._starts, start)
         last = bisect_right(self._starts, furthest + 1)
-        best = -1
-        best_cost = 0.0
-        room = max(1, furthest - start)
-        for line in range(first, last):
-            place = self._starts[line]
-            cost = self._lines[line].level * _LEVEL_COST - (place - start) / room
-            if best < 0 or cost <= best_cost:
-                best, best_cost = place, cost
+        levels = [line.level for line in self._lines[first:last]]
+        places = self._starts[first:last]
+        best = _best_place(levels, places, start, max(1, furthest - start))
         if best > start:
             return best
         text = self._measure.window.text(
@@ -162,6 +157,26 @@ class Code:
             if line.path != path and not line.blank:
                 path = line.path if path is None else common_path(path, line.path)
         return code.heading_path if path is None else path
+
+
+def _best_place(levels: list[int], places: list[int], start: int, room: int) -> int:
+    """Of the places where lines start the one that costs least, the last of equals.
+
+    It is -1 where there is none.
+    """
+    best, best_cost = -1, 0.0
+    lowest = INSIDE + 1
+    for level, place in zip(reversed(levels), reversed(places), strict=True):
+        if level >= lowest:
+            # A later line of no higher level costs less.
+            continue
+        lowest = level
+        cost = level * _LEVEL_COST - (place - start) / room
+        if best < 0 or cost < best_cost:
+            best, best_cost = place, cost
+        if level == 0:
+            break
+    return best
 
 
 def _blanked(fence: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ from headrace_chunker.window import Window
 _STEP = 256
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fitted:
     """A stretch without white space at its end, and its exact count of tokens.
 

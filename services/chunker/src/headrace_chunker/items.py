@@ -22,6 +22,7 @@ class Item:
         more: the next item is the same heading, table or code, going on.
         header: a table's header row, ``""`` where it has none.
         fenced: code between Markdown's fences, which belong to it.
+        travels: whether it is small enough to go with prose, once that is known.
     """
 
     start: int
@@ -34,6 +35,7 @@ class Item:
     header: str = ""
     more: bool = False
     fenced: bool = False
+    travels: bool | None = None
 
 
 @dataclass(slots=True)

@@ -245,11 +245,11 @@ class Prose:
 
     def _overlap_start(self, last: Fitted, end: int, choice: _Choice) -> int:
         """Where the next chunk starts: at ``end``, or before it by the overlap."""
+        if self._overlap == 0 or not choice.within:
+            return end
         following = next((item for item in self._held if item.end > end), None)
         if (
-            self._overlap == 0
-            or not choice.within
-            or following is None
+            following is None
             or following.kind in _WHOLE
             or following.heading_path != choice.path
         ):

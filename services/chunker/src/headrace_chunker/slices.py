@@ -45,8 +45,10 @@ def slices(document: DocumentRevision, chunks: Iterable[Chunk]) -> Iterator[Chun
 
 
 def _labels_size(chunk: Chunk) -> int:
-    labels = (*chunk.heading_path, chunk.section)
-    return _CHUNK_BYTES + sum(len(entry.encode()) + _FIELD_BYTES for entry in labels)
+    size = _CHUNK_BYTES + _FIELD_BYTES + len(chunk.section.encode())
+    for entry in chunk.heading_path:
+        size += _FIELD_BYTES + len(entry.encode())
+    return size
 
 
 def _attributes_size(document: DocumentRevision) -> int:

@@ -103,6 +103,12 @@ def _spans(
     }
 
     def travels(item: Item) -> bool:
+        # Asked here first, and again by the prose that may take it.
+        if item.travels is None:
+            item.travels = fits(item)
+        return item.travels
+
+    def fits(item: Item) -> bool:
         limit = min(limits[item.kind], settings.prose_tokens)
         start = measure.first_text(item.start, item.end)
         end = start + len(measure.window.text(start, item.end).rstrip())
