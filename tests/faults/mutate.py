@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
@@ -79,7 +80,8 @@ async def run(rows: Sequence[str], *, mutation: str = "") -> Outcome:
             async with asyncio.timeout(PATIENCE_S):
                 said, _ = await process.communicate()
         except TimeoutError:
-            process.kill()
+            # As a key press would: pytest then takes its stack down.
+            process.send_signal(signal.SIGINT)
             await process.wait()
             return Outcome(passed=False, red=(), said="it did not end")
         red = _red_rows(report) if report.exists() else ()

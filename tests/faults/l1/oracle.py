@@ -13,10 +13,13 @@ from tests.faults.l1.pipeline import Pipeline
 from tests.faults.l1.stages import chunks_of
 
 EXPECTED_CODES = frozenset(
-    {"rejected_by_provider", "provider_failed", "provider_timeout", "fetch_failed"}
-    | {"bad_answer"}
+    {
+        *("rejected_by_provider", "provider_failed", "provider_timeout", "bad_answer"),
+        *("fetch_failed", "crashed_process"),
+    }
 )
-"""Of letters that the simulation's faults may cause; each can be replayed."""
+"""Of letters that the simulation's faults may cause; each can be replayed. The last is
+for records in whose midst three processes in a row were killed."""
 LEFT_BY_STRAYS = frozenset({Kind.STALE, Kind.WRONG_STATUS, Kind.WRONG_FAILED_COUNT})
 """What a call may leave that takes effect after its caller has gone: `verify --repair`
 and the sweep are there for it, and no search shows it."""
