@@ -36,7 +36,7 @@ from tests.support.cli import environment
 from tests.support.store_process import memory_dir
 
 TARGETS = ("broker", "store", "provider")
-SPARES = ("spare-1", "spare-2", "spare-3")
+SPARES = ("spare-1", "spare-2", "spare-3", "spare-4")
 """Processes beside one of each stage: more of one, or zombies."""
 INJECTED = Path(__file__).parent / "injected"
 DIMENSIONS = 16

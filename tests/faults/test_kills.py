@@ -180,7 +180,7 @@ async def test_row_06_random_kills(harness: Harness, row: Row) -> None:
     while time.monotonic() < until:
         await change(harness, f"round-{kills}")
         machine = chance.choice(list(harness.stack.stages.values()))
-        await asyncio.sleep(chance.uniform(0, 1))
+        await asyncio.sleep(chance.uniform(0.5, 2))
         await machine.kill9()
         await machine.start(wait=False)
         kills += 1
