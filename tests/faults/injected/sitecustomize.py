@@ -8,6 +8,10 @@ from __future__ import annotations
 import os
 import sys
 
+if "HEADRACE_CLOCK_SKEW" in os.environ:
+    import skew
+
+    skew.install(os.environ["HEADRACE_CLOCK_SKEW"])
 if "HEADRACE_METADATA_AGE_S" in os.environ:
     # First: the others import what makes clients.
     import metadata
@@ -21,10 +25,6 @@ if "HEADRACE_MUTATION" in os.environ:
     import mutations
 
     mutations.install(os.environ["HEADRACE_MUTATION"])
-if "HEADRACE_DEADLY" in os.environ:
-    import deadly
-
-    deadly.install(os.environ["HEADRACE_DEADLY"])
 if "HEADRACE_DEADLY" in os.environ:
     import deadly
 
