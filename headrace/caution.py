@@ -19,9 +19,6 @@ from headrace.source import CommitFailed, Source
 
 _log = structlog.get_logger(__name__)
 
-A_FEW = 16
-"""Records of a process that are begun together after a death, the next ones when all
-of them have ended."""
 _IDLE_S = 10.0
 """A partition from which nothing comes for so long has nothing that kills."""
 
@@ -39,13 +36,22 @@ class Caution:
 
     Args:
         window: records of a partition that may be in work beyond its first.
+        few: records of the process that are begun together after a death; the next
+            ones when all of them have ended.
     """
 
     def __init__(
-        self, source: Source, *, window: int, metrics: Metrics, clock: Clock
+        self,
+        source: Source,
+        *,
+        window: int,
+        few: int,
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self._source = source
         self._window = window
+        self._few = few
         self._metrics = metrics
         self._clock = clock
         self._name = uuid4().hex[:12]
@@ -84,7 +90,7 @@ class Caution:
         if not assignment.running:
             assignment.together = 0
         doubts = [owner.custody.doubt for owner in assignment.suspects]
-        return assignment.together < (1 if Doubt.ONE in doubts else A_FEW)
+        return assignment.together < (1 if Doubt.ONE in doubts else self._few)
 
     def may_start(self, item: Item) -> bool:
         """Whether it is this record's turn: where each is alone, in their order."""

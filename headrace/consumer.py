@@ -103,6 +103,7 @@ class ConsumingLoop:
         self._caution = Caution(
             source,
             window=limits.partition_records + self._fetch_records,
+            few=max(1, limits.slots // 4),
             metrics=metrics,
             clock=clock,
         )

@@ -163,6 +163,21 @@ async def lag(settings: Settings) -> int:
     return sum(end - committed for committed, end in read.values())
 
 
+async def notes(settings: Settings) -> set[str]:
+    """What goes with the committed offsets, over all partitions."""
+    offsets = GroupOffsets(settings)
+    try:
+        await offsets.start()
+        admin, _ = offsets.clients
+        found = await admin.list_consumer_group_offsets(
+            settings.topology.group(Stage.CHUNKER)
+        )
+    finally:
+        await offsets.stop()
+    assert len(found) == 8, "every partition has a commit, also the empty ones"
+    return {each.metadata for each in found.values()}
+
+
 async def values_in(settings: Settings, topic_names: list[str]) -> list[bytes]:
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers)
     await consumer.start()
@@ -237,9 +252,12 @@ async def test_a_worker_is_ready_measured_and_ends_on_sigterm(
     _, page = workers.probe(0, "/metrics")
     assert 'headrace_processed_records_total{outcome="done",stage="chunker"} 40' in page
     assert "headrace_event_loop_held_seconds_max" in page
+    (note,) = await notes(settings)
+    assert note, "the group knows who has the partitions"
 
     process.terminate()
     assert process.wait() == 0, workers.logs
+    assert await notes(settings) == {""}, "handed over"
     assert await lag(settings) == 0
     topic_ids = {line.rsplit(" ", 1)[1] for line in workers.done}
     assert all(len(topic_id) == 36 for topic_id in topic_ids)

@@ -200,7 +200,7 @@ def test_a_record_is_alone_while_processes_die_in_a_row() -> None:
         await all_done(supervised)
 
     run_supervised(scenario)
-    assert most == [16, 16, 1, 1, 16]
+    assert most == [16, 4, 1, 1, 16]
 
 
 def test_a_record_that_fails_by_itself_is_not_taken_for_one_that_kills() -> None:
