@@ -25,6 +25,12 @@ _HIDDEN = "[hidden]"
 _LONGEST = 2000
 """Of one value, except tracebacks: longer ones would be a document's text."""
 
+_NOISY = (
+    *("aiokafka", "aiohttp.access", "openai"),
+    *("httpx", "httpcore", "httpx2", "httpcore2"),
+)
+"""They tell of each call or of what we tell ourselves."""
+
 
 class Redactor:
     """A structlog processor that hides secrets and cuts long values."""
@@ -100,7 +106,7 @@ def configure(*, level: str, settings: BaseSettings, **context: str) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     # The loop tells of assignments and retries itself, once and in our words.
-    for noisy in ("aiokafka", "aiohttp.access", "httpx", "httpcore", "openai"):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(**context)

@@ -58,6 +58,7 @@ def test_logs_are_json_and_hide_secrets(capsys: pytest.CaptureFixture[str]) -> N
     )
     log.error("failed", exc_info=ValueError("refused qk-12345"))
     logging.getLogger("other").warning("https://u:p4ssw0rd@h/")
+    logging.getLogger("httpx2").info("HTTP Request: POST, one line for each call")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["event"][:6] for line in lines] == ["connec", "failed", "https:"]
     assert all(line["stage"] == "loader" for line in lines)
