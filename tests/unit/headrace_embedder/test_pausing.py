@@ -112,6 +112,25 @@ def test_what_people_must_repair_blocks_and_is_said(reason: str) -> None:
     world.run(story)
 
 
+def test_what_people_have_repaired_is_noticed_though_no_record_comes() -> None:
+    world = World()
+    world.provider.down = SharedFailure("provider_auth", "no", retry_after=60)
+
+    async def story(embedding: Embedding) -> None:
+        embedding.calls.check()
+        await asyncio.sleep(200)
+        assert embedding.calls.blocked is not None
+        # At start, and then once a minute.
+        assert len(world.provider.calls) == 4
+        world.provider.down = None
+        await asyncio.sleep(61)
+        assert embedding.calls.blocked is None
+        await asyncio.sleep(1000)
+        assert len(world.provider.calls) == 5
+
+    world.run(story)
+
+
 def test_a_provider_that_begins_to_refuse_everything_makes_no_hole() -> None:
     world = World()
     world.provider.refused = {""}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -98,6 +99,7 @@ class Calls:
         self._last_failure = ""
         self._noted = (breaker.state, breaker.reason)
         self._check: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._log = structlog.get_logger(__name__)
 
     @property
@@ -188,10 +190,12 @@ class Calls:
             await self._back_off(failures)
 
     async def close(self) -> None:
-        """Cancel the check, if one runs, and wait for its end."""
-        if self._check is not None:
-            self._check.cancel()
-            await asyncio.wait({self._check})
+        """Cancel what runs of its own, and wait for its end."""
+        # The one that starts checks first.
+        for task in (self._looking, self._check):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
 
     @property
     def _checking(self) -> bool:
@@ -206,6 +210,16 @@ class Calls:
     async def _check_in_turn(self) -> None:
         await self.slots.acquire()
         await self._checked()
+
+    async def _until_mended(self) -> None:
+        """Look again and again whether people have acted.
+
+        Records would do it too, but none may come, and the stage would not be ready.
+        """
+        while self.blocked:
+            await self._clock.sleep(self._breaker.wait(now=self._clock.monotonic()))
+            with suppress(SharedFailure):
+                await self.admit()
 
     async def _checked(self) -> None:
         """Send the text that is known to be good; the breaker learns the outcome.
@@ -336,6 +350,8 @@ class Calls:
         if state is BreakerState.CLOSED:
             self._log.info("provider_resumed")
             return
+        if self.blocked and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._until_mended())
         # A rate limit is what a busy provider says; everything else may need people.
         alarming = reason != "provider_rate_limited"
         getattr(self._log, "error" if alarming else "warning")(
