@@ -26,7 +26,7 @@ from headrace.metrics import Metrics
 from headrace.producer import KafkaProducer, partition_of
 from headrace.settings import Settings
 from headrace.topology import Noun
-from headrace.wire import decode_dead_letter
+from headrace.wire import decode_dead_letter, decode_heartbeat
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.timeout(240)
@@ -261,6 +261,29 @@ async def test_a_worker_is_ready_measured_and_ends_on_sigterm(
     assert await lag(settings) == 0
     topic_ids = {line.rsplit(" ", 1)[1] for line in workers.done}
     assert all(len(topic_id) == 36 for topic_id in topic_ids)
+
+
+async def test_a_document_in_work_for_long_has_heartbeats(
+    settings: Settings, producer: KafkaProducer, workers: Workers
+) -> None:
+    # Up to two minutes each: one of them at least is in work for long enough.
+    workers.environment["HEADRACE_WORK_S"] = "60"
+    workers.start()
+    await produce(producer, settings, range(20))
+    topic = settings.topology.heartbeats
+
+    values: list[bytes] = []
+
+    async def heard() -> bool:
+        values[:] = await values_in(settings, [topic])
+        return bool(values)
+
+    await eventually(heard)
+    beat = decode_heartbeat(values[0])
+    assert (beat.key.tenant, beat.key.collection) == ("default", "c")
+    assert beat.stage is Stage.CHUNKER
+    assert beat.worker.endswith(f"-{workers.processes[0].pid}")
+    assert beat.at_ms - beat.started_at_ms >= 5000
 
 
 async def test_poison_becomes_a_letter_with_its_bytes(
