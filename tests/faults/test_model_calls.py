@@ -281,6 +281,7 @@ async def test_row_20_ended_in_a_call(
     await finish(harness, row, over=over)
 
 
+@pytest.mark.timeout(600 + 2 * pause(600))
 @pytest.mark.row("outage", level=2, injected="10 min (scaled) without the provider")
 async def test_case_ten_minutes_without_provider(harness: Harness, row: Row) -> None:
     pids, provider = harness.pids(), harness.provider
