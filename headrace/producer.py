@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -19,9 +19,11 @@ from aiokafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
+    ProducerClosed,
     UnknownTopicOrPartitionError,
 )
 from aiokafka.partitioner import murmur2
+from aiokafka.structs import RecordMetadata
 
 from headrace.clock import Clock
 from headrace.errors import DocumentFailure, SharedFailure
@@ -145,6 +147,7 @@ class _Line:
         self._options = options
         self._producer: Any = None
         self._replacing = asyncio.Lock()
+        self._alone = asyncio.Lock()
         self._closed = False
 
     @property
@@ -184,6 +187,28 @@ class _Line:
         spread_by: bytes | None,
         headers: Headers,
     ) -> OutputPosition:
+        while True:
+            # Another record's refusal may take the producer away under this one.
+            with suppress(ProducerClosed):
+                return await self._try(
+                    topic,
+                    key=key,
+                    value=value,
+                    partition=partition,
+                    spread_by=spread_by,
+                    headers=headers,
+                )
+
+    async def _try(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        spread_by: bytes | None,
+        headers: Headers,
+    ) -> OutputPosition:
         producer = await self._ready()
         try:
             count = len(await producer.partitions_for(topic))
@@ -205,17 +230,54 @@ class _Line:
         except KafkaTimeoutError as error:
             raise _unavailable(error) from error
         except KafkaError as error:
-            await self._replace(producer, error)
-            raise _unavailable(error) from error
+            await self._fail(producer, error)
         try:
             sent = await delivered
         except MessageSizeTooLargeError as error:
             await self._replace(producer, error)
+            async with self._alone:
+                sent = await self._send_alone(
+                    topic,
+                    key=key,
+                    value=value,
+                    partition=partition or 0,
+                    headers=headers,
+                )
+        except KafkaError as error:
+            await self._fail(producer, error)
+        return OutputPosition(topic, sent.partition, sent.offset)
+
+    async def _send_alone(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int,
+        headers: Headers,
+    ) -> RecordMetadata:
+        """Send a record in a batch of its own.
+
+        The broker judges the size of a batch: what others that went with it took must
+        not be held against this record.
+        """
+        producer = await self._ready()
+        batch = producer.create_batch()
+        batch.append(timestamp=None, key=key, value=value, headers=list(headers))
+        batch.close()
+        try:
+            return await (await producer.send_batch(batch, topic, partition=partition))
+        except MessageSizeTooLargeError as error:
+            await self._replace(producer, error)
             raise _too_large(topic, "the broker refused its size") from error
         except KafkaError as error:
-            await self._replace(producer, error)
-            raise _unavailable(error) from error
-        return OutputPosition(topic, sent.partition, sent.offset)
+            await self._fail(producer, error)
+
+    async def _fail(self, producer: Any, error: KafkaError) -> NoReturn:
+        if isinstance(error, ProducerClosed):
+            raise error
+        await self._replace(producer, error)
+        raise _unavailable(error) from error
 
     async def _ready(self) -> AIOKafkaProducer:
         if self._producer is None:
@@ -231,6 +293,8 @@ class _Line:
             return
         self._producer = None
         _log.error("the producer failed for good, making a new one", reason=repr(error))
+        # What is behind the gap would be tried again for ever.
+        broken._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  see above
         with suppress(Exception):
             async with asyncio.timeout(5):
                 await broken.stop()
