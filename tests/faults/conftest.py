@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 from collections.abc import AsyncIterator, Generator
 from typing import Any
 
@@ -105,12 +106,19 @@ class Suite:
         self._stack: FaultStack | None = None
 
     async def stack(self) -> FaultStack:
-        """One that works."""
-        if self._stack is None:
-            stack = FaultStack()
-            await stack.start()
-            self._stack = stack
-        return self._stack
+        """One that works as usual: the one there is, or another."""
+        if self._stack is not None:
+            try:
+                await self._tidy(self._stack)
+            except Exception as error:  # noqa: BLE001  the row before left it so
+                sys.stderr.write(f"a new stack, since the last one: {error}\n")
+                await self.discard()
+            else:
+                return self._stack
+        stack = FaultStack()
+        await stack.start()
+        self._stack = stack
+        return stack
 
     async def discard(self) -> None:
         """End it; the next row gets a new one."""
@@ -118,7 +126,7 @@ class Suite:
         if stack is not None:
             await stack.close()
 
-    async def tidy(self, stack: FaultStack) -> None:
+    async def _tidy(self, stack: FaultStack) -> None:
         """Undo what a row did, so that the next finds all as usual."""
         await stack.heal()
         for name in set(stack.stages) - set(Stage):
@@ -153,7 +161,6 @@ async def harness(
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
     harness = Harness(stack, collection=f"{next(_numbers)}-{name[:60]}")
     try:
-        await suite.tidy(stack)
         await harness.start()
         try:
             yield harness

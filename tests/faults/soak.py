@@ -151,7 +151,9 @@ class Soak:
                     memory = self.memory.setdefault(
                         (machine.name, machine.pid), Memory()
                     )
-                    memory.samples.append((age, process.memory_info().rss))
+                    # Of a process that is just going there is nothing left.
+                    if resident := process.memory_info().rss:
+                        memory.samples.append((age, resident))
             await asyncio.sleep(0.5)
 
     def _machines(self) -> list[Machine]:
@@ -280,7 +282,11 @@ def report(soak: Soak, settled: Settled, *, healed: float, paid_twice: str) -> s
     ]
     names = sorted({name for name, _ in soak.memory})
     for name in names:
-        lives = [each for (who, _), each in soak.memory.items() if who == name]
+        lives = [
+            each
+            for (who, _), each in soak.memory.items()
+            if who == name and each.samples
+        ]
         longest = max(lives, key=lambda each: each.samples[-1][0])
         slope = longest.slope
         lines.append(

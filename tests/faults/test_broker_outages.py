@@ -15,6 +15,9 @@ from tests.support.eventually import eventually
 
 BACK_WITHIN_S = 30.0
 """After an outage the lag is gone by then, on a machine that does nothing else."""
+RESTARTS = 2
+IN_FLIGHT_TEXTS = 2 * 200
+"""Two calls of at most 200 texts."""
 SLACK = 5
 """Machines do other things."""
 
@@ -64,6 +67,11 @@ async def test_row_09_broker_restarts(harness: Harness, row: Row) -> None:
         )
     assert harness.pids() == before
     assert all(harness.stage(stage).alive for stage in Stage)
+    # O5: at most what was in flight each time was paid for twice.
+    paid = harness.provider.paid
+    again = sum(times - 1 for times in paid.values())
+    assert again <= RESTARTS * IN_FLIGHT_TEXTS
+    row.result(note=f"{again} of {paid.total()} texts paid for twice")
 
 
 @pytest.mark.row("10", level=2, injected="Kafka gone for 60 s (scaled) under load")
