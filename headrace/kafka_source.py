@@ -215,6 +215,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             raise CommitRefused("this process is no member of the group any more")
         try:
             async with asyncio.timeout(_COMMIT_PATIENCE_S):
+                await self._same_topics()
                 await self._consumer.commit(
                     {
                         TopicPartition(*place): (offset, self._notes.get(place, ""))
@@ -225,6 +226,28 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             raise CommitRefused(str(error)) from error
         except (KafkaError, TimeoutError) as error:
             raise CommitFailed(repr(error)) from error
+
+    async def _same_topics(self) -> None:
+        """Make sure that our offsets are of the topics that are there now.
+
+        aiokafka goes by names: in a topic that was deleted and made again it reads on
+        at the old position, past records that nobody has read. The broker has dropped
+        what was committed, so that a new process reads them, unless we commit.
+
+        Raises:
+            CommitFailed: a topic is missing now.
+            RuntimeError: one is another than the one we read.
+        """
+        client = self._consumer._client  # noqa: SLF001  its only client
+        found = await topic_ids(client, self._topics)
+        for topic in self._topics:
+            if topic not in found:
+                raise CommitFailed(f"there is no topic {topic}")
+            if self._ids.setdefault(topic, found[topic]) != found[topic]:
+                raise RuntimeError(
+                    f"{topic} was deleted and made again: this process begins anew, to "
+                    "read all that is in it"
+                )
 
     async def stop(self) -> None:
         """See ``source.Source``."""

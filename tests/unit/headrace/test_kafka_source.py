@@ -17,7 +17,7 @@ from headrace.kafka_source import KafkaSource
 from headrace.messages import Stage
 from headrace.metrics import Metrics
 from headrace.settings import StageSettings
-from headrace.source import Partition
+from headrace.source import CommitFailed, Partition
 
 TP = TopicPartition("texts", 0)
 
@@ -28,9 +28,11 @@ class Consumer:
     def __init__(self) -> None:
         self.records: asyncio.Queue[Any] = asyncio.Queue()
         self.last_committed: int | None = None
+        self.commits: list[object] = []
+        self.ids = {"texts": "one"}
         self.begin = 0
         self._client = None
-        self._coordinator = None
+        self._coordinator = SimpleNamespace(member_id="me")
 
     async def getmany(self, **_: object) -> dict[TopicPartition, list[Any]]:
         return {TP: [await self.records.get()]}
@@ -45,6 +47,9 @@ class Consumer:
 
     async def committed(self, _: TopicPartition) -> int | None:
         return self.last_committed
+
+    async def commit(self, offsets: object) -> None:
+        self.commits.append(offsets)
 
     async def beginning_offsets(
         self, partitions: list[TopicPartition]
@@ -71,11 +76,12 @@ class Listener:
 
 @pytest.fixture
 async def source(monkeypatch: pytest.MonkeyPatch) -> KafkaSource:
+    consumer = Consumer()
+
     async def ids(*_: object) -> dict[str, str]:
-        return {}
+        return dict(consumer.ids)
 
     monkeypatch.setattr(kafka_source, "topic_ids", ids)
-    consumer = Consumer()
     monkeypatch.setattr(kafka_source, "AIOKafkaConsumer", lambda **_: consumer)
     made = KafkaSource(
         StageSettings(), group="g", topics=["texts"], metrics=Metrics(Stage.CHUNKER)
@@ -172,6 +178,20 @@ async def test_a_topic_that_was_made_again_ends_the_process(
 
     with pytest.raises(RuntimeError, match="made again"):
         await fetching(assigned)
+
+
+async def test_nothing_is_committed_to_a_topic_that_was_made_again(
+    assigned: KafkaSource,
+) -> None:
+    await assigned.commit({Partition("texts", 0): 11})
+    assigned._consumer.ids = {}
+    with pytest.raises(CommitFailed, match="no topic"):
+        await assigned.commit({Partition("texts", 0): 12})
+    assigned._consumer.ids = {"texts": "two"}
+    with pytest.raises(RuntimeError, match="made again"):
+        await assigned.commit({Partition("texts", 0): 12})
+
+    assert len(assigned._consumer.commits) == 1
 
 
 async def test_what_was_committed_beyond_the_end_does_not_end_the_process(
