@@ -390,11 +390,10 @@ class ConsumingLoop:
             if item.owner.custody.alone:
                 self._caution.end(item)
                 await self._commit(item.assignment)
+            self._settle(item, result)
         except asyncio.CancelledError:
             item.assignment.running.discard(item)
             raise
-        try:
-            self._settle(item, result)
         except Exception as error:  # noqa: BLE001  run raises it
             self._fail(error)
 
@@ -482,7 +481,8 @@ class ConsumingLoop:
 
     def _end_caution(self, assignment: Assignment) -> None:
         for owner in self._caution.look(assignment):
-            self._release(owner, assignment)
+            if not owner.held:
+                self._release(owner, assignment)
             self._start_ready(assignment)
 
     async def _commit_loop(self) -> None:

@@ -325,3 +325,56 @@ def test_a_broker_that_does_not_tell_who_had_them_stops_nobody() -> None:
         await all_done(supervised)
 
     assert not run_supervised(scenario).ledger.letters
+
+
+def test_who_cannot_commit_at_all_does_not_hang_in_doubt() -> None:
+    async def scenario(supervised: Supervised) -> None:
+        for number in range(20):
+            supervised.broker.produce("texts", 0, key=b"%d" % number)
+        supervised.work_s = 5.0
+        await asyncio.sleep(0.5)
+        await supervised.kill()
+        await until(lambda: not supervised.member.source.dead)
+        member = supervised.member
+        await until(lambda: not member.source.rebalancing)
+
+        async def broken(_: object) -> None:
+            raise RuntimeError("the topic is another one")
+
+        member.source.commit = broken  # type: ignore[method-assign,assignment]
+        await until(member.task.done, limit_s=60)
+        assert "another one" in str(member.task.exception())
+        supervised.start()
+        await all_done(supervised)
+
+    run_supervised(scenario)
+
+
+def test_an_outage_outlasts_the_doubt() -> None:
+    """What is held stays held when the doubtful records of others are through."""
+
+    async def scenario(supervised: Supervised) -> None:
+        async def work(delivery: Delivery) -> None:
+            await asyncio.sleep(0.01)
+            if delivery.record.partition == 1 and supervised.deaths:
+                raise SharedFailure("store_unavailable", "down", retry_after=600)
+
+        supervised.work = work
+        for number in range(200):
+            supervised.broker.produce("texts", number % 2, key=b"%d" % number)
+        await asyncio.sleep(0.2)
+        await supervised.kill()
+        await until(lambda: not supervised.member.source.dead)
+        other = Partition("texts", 0)
+        await until(lambda: supervised.broker.committed.get(other) == 100, limit_s=60)
+        await asyncio.sleep(30)
+        tries = sum(
+            count
+            for (_, number, _), count in supervised.ledger.tries.items()
+            if number == 1
+        )
+        assert tries < 40, "what waits is not tried while it is held"
+        supervised.work = supervised.poisonous
+        await all_done(supervised)
+
+    assert not run_supervised(scenario).ledger.letters
