@@ -140,13 +140,14 @@ async def test_row_03_kill_embedder(harness: Harness, row: Row) -> None:
     await embedder.restart(env=env)
     for point in POINTS:
         await killed_at(harness, Stage.EMBEDDER, point, env=env)
+    moved_s = await moves_again(harness, Stage.EMBEDDER)
+    settled = await harness.settled()
     paid = harness.provider.paid
     again = sum(times - 1 for times in paid.values())
     # O5: no more than what was in flight at each kill.
     assert again <= len(POINTS) * CALLS * batch
-    moved_s = await moves_again(harness, Stage.EMBEDDER)
     row.note = f"{again} of {paid.total()} texts paid for twice in {len(POINTS)} kills"
-    say(row, await harness.settled(), moved_s)
+    say(row, settled, moved_s)
 
 
 @pytest.mark.row("4", level=2, injected="kill -9 of the indexer at each point")
