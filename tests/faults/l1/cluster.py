@@ -29,6 +29,8 @@ class Group(FakeBroker):
         grown: set by the next ``wake``; each has its own.
         slow_commits: seconds that a commit takes at most.
         no_commits: none gets through.
+        held_back: topics that are left out of commits, as if an earlier record of the
+            partition were not done.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Group(FakeBroker):
         self.grown = asyncio.Event()
         self.slow_commits = 0.0
         self.no_commits = False
+        self.held_back: set[str] = set()
 
     def produce(self, *args: object, **kwargs: object) -> Record:
         record = super().produce(*args, **kwargs)  # type: ignore[arg-type]
@@ -121,7 +124,10 @@ class Member(FakeSource):
             raise CommitFailed("no answer")
         if generation != self.generation:
             raise CommitRefused("of an earlier generation")
-        await super().commit(offsets)
+        held_back = self.group.held_back
+        await super().commit(
+            {place: at for place, at in offsets.items() if place.topic not in held_back}
+        )
 
     async def tell_revoked(self) -> None:
         await super().tell_revoked()

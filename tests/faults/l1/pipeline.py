@@ -451,6 +451,7 @@ class Pipeline:
         for group in self.cluster.groups.values():
             group.commit_fails = group.slow_commits = 0.0
             group.no_commits = False
+            group.held_back.clear()
         for zombie in list(self.zombies):
             self.notice(zombie)
 

@@ -25,6 +25,32 @@ def send(pipeline: Pipeline, content: int) -> None:
         pipeline.upsert(key, text_of(key, (number + content) % 6), lane=lane)
 
 
+@pytest.mark.row("12", level=1, injected="a member that was thrown out, unaware")
+@pytest.mark.parametrize("stage", Stage)
+def test_row_12_zombies(row: Row, stage: Stage) -> None:
+    """Two work on the same documents: one owns them, the other has not noticed."""
+    key = KEYS[0]
+
+    async def scenario(pipeline: Pipeline) -> None:
+        pipeline.faults.slow = 0.4
+        for content in (5, 2, 4, 1, 3):
+            refuses = pipeline.chance.random() < 0.4
+            pipeline.faults.refused = {f"0 of mill-{content}"} if refuses else set()
+            for _ in range(pipeline.chance.randint(1, 2)):
+                pipeline.upsert(key, text_of(key, content))
+            await asyncio.sleep(pipeline.chance.random() * 3)
+            zombie = pipeline.running[stage][0]
+            await pipeline.start(stage)
+            await pipeline.lose(zombie)
+            pipeline.faults.refused.clear()
+            await asyncio.sleep(pipeline.chance.random() * 2)
+            pipeline.notice(zombie)
+
+    for seed in range(25):
+        simulate(scenario, seed=seed)
+    row.result(note=stage)
+
+
 @pytest.mark.row("13", level=1, injected="members join and leave every 0.3 s")
 def test_row_13_rebalance_storm(row: Row) -> None:
     """What a member has in hand ends with its partitions, and all gets done."""

@@ -224,6 +224,37 @@ def test_row_34_create_after_delete_from_the_dlq(row: Row) -> None:
     row.result()
 
 
+@pytest.mark.row("34", level=1, injected="events without a version among versions")
+def test_row_34_mixed_versions_redelivered(row: Row) -> None:
+    """What arrived before an event without a version stays ended, read again alone."""
+
+    def run(seed: int, *, deletes: bool) -> None:
+        async def scenario(pipeline: Pipeline) -> None:
+            key = document("mixed")
+            loaders = pipeline.cluster.groups[Stage.LOADER]
+            loaders.held_back.add(TOPOLOGY.topic(Noun.DOCUMENTS, Lane.BULK))
+            pipeline.upsert(key, text_of(key, 3), version=3, lane=Lane.BULK)
+            await asyncio.sleep(2)
+            if deletes:
+                pipeline.delete(key, tombstone=True)
+            else:
+                pipeline.upsert(key, text_of(key, 5))
+            pipeline.upsert(key, text_of(key, 1), version=1)
+            await asyncio.sleep(2)
+            await pipeline.crash(pipeline.running[Stage.LOADER][0])
+            await pipeline.start(Stage.LOADER)
+            pipeline.heal()
+            await pipeline.settled()
+            assert await pipeline.shown(key) == chunks(key, 1)
+
+        simulate(scenario, seed=seed)
+
+    for seed in range(10):
+        run(seed, deletes=True)
+        run(seed, deletes=False)
+    row.result()
+
+
 @pytest.mark.row("35", level=1, injected="an update that shrinks, the indexer killed")
 def test_row_35_shrinking_update(row: Row) -> None:
     """Killed at each moment: never no results, never two revisions, nothing left."""
