@@ -326,7 +326,7 @@ async def soak(*, minutes: float, seed: int, write: bool) -> int:
     finally:
         await stack.close()
     _say(text)
-    if settled.lost or settled.duplicates:
+    if settled.lost or settled.duplicates or run.deaths:
         _say(settled.details)
         return 1
     if write:
