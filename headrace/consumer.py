@@ -117,6 +117,7 @@ class ConsumingLoop:
         self._fatal: Exception | None = None
         self._reading: asyncio.Task[None] | None = None
         self._problem = "not yet assigned"
+        self._progress_ms = 0
 
     @property
     def problem(self) -> str | None:
@@ -308,16 +309,20 @@ class ConsumingLoop:
         if not assignment.open:
             return
         now = self._clock.monotonic()
-        touched: set[OwnedPartition] = set()
+        touched: dict[OwnedPartition, int] = {}
+        arrived_bytes = chunks = tokens = 0
         for record in records:
             owner = assignment.partitions.get(Partition(record.topic, record.partition))
             if owner is None:
                 continue
-            touched.add(owner)
+            touched[owner] = touched.get(owner, 0) + 1
             size = len(record.key or b"") + len(record.value or b"")
             owner.tracker.deliver(record.offset, size=size)
             self._pauses.process_bytes += size
-            self._received(record, owner.lane, size)
+            arrived_bytes += size
+            more_chunks, more_tokens = _announced(record)
+            chunks += more_chunks
+            tokens += more_tokens
             if self._parking:
                 parked = self._parking.claim(record)
                 if parked is not None:
@@ -325,19 +330,15 @@ class ConsumingLoop:
                     continue
             item = Item(record, assignment, owner, owner.lane, record.key, size, now)
             assignment.schedule.add(item)
+        for owner, count in touched.items():
+            self._metrics.received_records(owner.lane).inc(count)
+        self._metrics.received_bytes.inc(arrived_bytes)
+        self._metrics.received_chunks.inc(chunks)
+        self._metrics.received_tokens.inc(tokens)
         self._start_ready(assignment)
         everyone = assignment.partitions.values()
         for owner in everyone if self._pauses.crowded else touched:
             self._pauses.review(owner)
-
-    def _received(self, record: Record, lane: Lane, size: int) -> None:
-        self._metrics.received_records(lane).inc()
-        self._metrics.received_bytes.inc(size)
-        for name, value in record.headers:
-            if name == CHUNKS:
-                self._metrics.received_chunks.inc(count_of(value))
-            elif name == TOKENS:
-                self._metrics.received_tokens.inc(count_of(value))
 
     def _adopt_item(
         self, item: Item, assignment: Assignment, owner: OwnedPartition
@@ -418,7 +419,7 @@ class ConsumingLoop:
         seconds = self._clock.monotonic() - item.started
         self._metrics.processed_records(outcome).inc()
         self._metrics.processing_seconds.observe(seconds)
-        self._metrics.last_progress_timestamp_seconds.set(self._clock.now_ms() / 1000)
+        self._progress_ms = self._clock.now_ms()
 
     def _finish(self, item: Item) -> None:
         owner = item.owner
@@ -476,6 +477,9 @@ class ConsumingLoop:
                 self._pauses.tick(assignment.partitions.values())
                 self._watchdog.look(assignment.partitions.values())
                 self._end_caution(assignment)
+            if self._progress_ms:
+                progress = self._metrics.last_progress_timestamp_seconds
+                progress.set(self._progress_ms / 1000)
             self._metrics.in_flight_records.set(assignment.in_flight_records)
             self._metrics.in_flight_bytes.set(self._pauses.process_bytes)
 
@@ -515,3 +519,14 @@ class ConsumingLoop:
                     assignment.partitions[place].committed = committed
                 return True
             return False
+
+
+def _announced(record: Record) -> tuple[int, int]:
+    """Chunks and tokens of a record, as its headers count them."""
+    chunks = tokens = 0
+    for name, value in record.headers:
+        if name == CHUNKS:
+            chunks = count_of(value)
+        elif name == TOKENS:
+            tokens = count_of(value)
+    return chunks, tokens
