@@ -44,7 +44,7 @@ _log = structlog.get_logger(__name__)
 _FETCH_RECORDS = 32
 """By this much a partition may exceed its limit."""
 _FETCH_WAIT_S = 0.2
-_COMMIT_EVERY_S = 0.3
+_COMMIT_EVERY_S = 0.5
 _TICK_S = 1.0
 _REVOKE_WAIT_S = 1.0
 """What may finish before the partitions go; more would stop the whole group."""

@@ -24,7 +24,7 @@ class IndexerSettings(StageSettings):
         description="Bytes in one call; stores refuse much more than 32 MB.",
     )
     index_batch_wait_s: float = Field(
-        0.02, ge=0, le=1, description="How long a slice waits for others to join it."
+        0.05, ge=0, le=1, description="How long a slice waits for others to join it."
     )
     index_store_calls: int = Field(
         2, ge=1, le=16, description="Batches on their way to the store at once."
