@@ -1,0 +1,1 @@
+"""The SQL database that gateway and registry share; no stage knows of it."""

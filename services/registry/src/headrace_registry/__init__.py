@@ -1,0 +1,1 @@
+"""The memory of the pipeline: what became of each document, in SQL."""
