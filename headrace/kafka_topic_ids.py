@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import Any
 from uuid import UUID
 
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.errors import IncompatibleBrokerVersion
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -119,8 +119,12 @@ async def topic_ids(client: AIOKafkaClient, topics: Collection[str]) -> dict[str
         KafkaError: no broker answers.
     """
     try:
+        # A broker answers the requests of a connection one after another: where the
+        # client fetches, a fetch may wait for records first, and a commit with it.
         response: Any = await client.send(
-            client.get_random_node(), _MetadataRequest(topics)
+            client.get_random_node(),
+            _MetadataRequest(topics),
+            group=ConnectionGroup.COORDINATION,
         )
     except (IncompatibleBrokerVersion, NotImplementedError):
         return {topic: topic for topic in topics}
