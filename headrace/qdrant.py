@@ -165,8 +165,18 @@ class QdrantStore:
     async def read_states(
         self, collection: str, keys: Sequence[DocumentKey]
     ) -> dict[DocumentKey, StateRecord]:
-        """See the port."""
+        """See the port.
+
+        The collection's own record comes with them at no further call: whoever decides
+        by what is read must know whose collection it is by now.
+        """
+        if not keys:
+            return {}
         ids = [qdrant.PointId(uuid=key.uuid) for key in dict.fromkeys(keys)]
+        known = self._known.get(collection)
+        if known is not None:
+            ids.insert(0, qdrant.PointId(uuid=payloads.COLLECTION_RECORD_ID))
+        spec: CollectionSpec | None = None
         found = {}
         for start in range(0, len(ids), _STATES_A_PAGE):
             request = qdrant.GetPoints(
@@ -177,8 +187,16 @@ class QdrantStore:
             )
             answer = await self._send("Points/Get", request, collection)
             for point in answer.result:
-                record = payloads.state_of(collection, payload_to_python(point.payload))
+                payload = payload_to_python(point.payload)
+                if point.id.uuid == payloads.COLLECTION_RECORD_ID:
+                    spec = payloads.spec_of(payload)
+                    continue
+                record = payloads.state_of(collection, payload)
                 found[record.key] = record
+        if known is not None and spec != known:
+            # Not ours any more; what it is now is found out before the next use.
+            self._known.pop(collection, None)
+            raise collections_.replaced(collection, found=spec, spec=known)
         return found
 
     async def apply(self, collection: str, operations: Sequence[Operation]) -> None:
@@ -186,7 +204,12 @@ class QdrantStore:
         for call in calls(operations, max_bytes=self._max_call_bytes):
             name = collection + STATE_SUFFIX if call.on_states else collection
             request = wire.update_batch(name, call.operations)
-            await self._send("Points/UpdateBatch", request, collection)
+            try:
+                await self._send_plain("Points/UpdateBatch", request)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                    await self._make_sure_again(collection)
+                raise self._failure(error, collection) from error
 
     async def count(
         self, collection: str, chunk_set: ChunkSet, *, holes: bool = False
@@ -314,6 +337,12 @@ class QdrantStore:
     async def close(self) -> None:
         """See the port."""
         await self._channel.close()
+
+    async def _make_sure_again(self, collection: str) -> None:
+        """Where the collection was replaced, no document is to blame for a refusal."""
+        known = self._known.pop(collection, None)
+        if known is not None:
+            await self.ensure_collection(collection, known)
 
     async def _scroll(
         self, request: qdrant.ScrollPoints, collection: str

@@ -157,6 +157,21 @@ def _exists_already(error: grpc.aio.AioRpcError) -> bool:
     )
 
 
+def replaced(
+    collection: str, *, found: CollectionSpec | None, spec: CollectionSpec
+) -> SharedFailure:
+    """What a collection that was made sure of has become."""
+    problem = found and payloads.mismatch(
+        collection, found=payloads.spec_fields(found), wanted=spec
+    )
+    if problem:
+        return CollectionMismatch(problem)
+    return SharedFailure(
+        "collection_missing",
+        f"collection {collection!r} was dropped, and is not whole again yet",
+    )
+
+
 def _check_vectors(
     collection: str, found: qdrant.VectorsConfig, spec: CollectionSpec
 ) -> None:

@@ -9,9 +9,11 @@ Every operation may be repeated with no further effect, and every method raises
 ``SharedFailure`` (reason ``store_unavailable``) when the store cannot be reached, does
 not answer in time or refuses for a passing reason; a failed call may have been applied
 in part. Where a collection is missing the reason is ``collection_missing``, and
-``ensure_collection`` makes it again. ``DocumentFailure`` (code ``store_refused``) says
-that the same call will never succeed. Methods may be cancelled at any await; a
-cancelled write may have been applied.
+``ensure_collection`` makes it again. Where a collection was made sure of and then
+replaced by one for another model, ``read_states`` and a refused ``apply`` raise
+``CollectionMismatch``. ``DocumentFailure`` (code ``store_refused``) says that the same
+call will never succeed. Methods may be cancelled at any await; a cancelled write may
+have been applied.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from headrace.errors import SharedFailure
 from headrace.fingerprint import ModelSettings
 from headrace.identity import DocumentKey
 from headrace.messages import DocumentRevision, EmbeddedChunk, Manifest
@@ -48,11 +51,16 @@ class CollectionSpec:
         )
 
 
-class CollectionMismatch(Exception):
+class CollectionMismatch(SharedFailure):
     """The collection exists with another model or dimension.
 
-    The message says which, and the ways out (other collection, reindex).
+    Shared, since the settings are wrong for every document of the collection and not
+    one of them is at fault. The message says which, and the ways out (settings back,
+    other collection, reindex).
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("collection_mismatch", message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from headrace.errors import SharedFailure
 from headrace.identity import DocumentKey, InvalidKeyError
 from headrace.qdrant import QdrantStore
 from headrace.store import CollectionMismatch, Store
@@ -54,6 +55,40 @@ class QdrantContract(StoreContract):
         await stores[0].drop_collection(name)
         for one in stores:
             await one.close()
+
+    async def test_a_collection_replaced_meanwhile_is_told_before_it_is_used(
+        self, store: Store, collection: str, key: DocumentKey, url: str
+    ) -> None:
+        owner = document(key)
+        other = QdrantStore(url)
+        await other.drop_collection(collection)
+        # Nothing of it is there, or not all of it yet, or it is another's.
+        with pytest.raises(SharedFailure, match="is not in the store"):
+            await store.read_states(collection, [key])
+        await store.ensure_collection(collection, SPEC)
+        await other.drop_collection(collection)
+        await other.ensure_collection(collection, replace(SPEC, model="other"))
+        with pytest.raises(CollectionMismatch, match="model is 'other' there"):
+            await store.read_states(collection, [key])
+        with pytest.raises(CollectionMismatch):
+            await store.ensure_collection(collection, SPEC)
+
+        await other.drop_collection(collection)
+        await store.ensure_collection(collection, SPEC)
+        await other.drop_collection(collection)
+        await other.ensure_collection(collection, replace(SPEC, dimensions=8))
+        with pytest.raises(CollectionMismatch, match="dimensions is 8 there"):
+            await store.apply(collection, [chunks(owner, 1)])
+        assert await other.count(collection, set_of(owner)) == 0
+        await other.close()
+
+    async def test_who_never_made_sure_of_a_collection_may_read_any(
+        self, store: Store, collection: str, key: DocumentKey, url: str
+    ) -> None:
+        reader = QdrantStore(url)
+        assert await reader.read_states(collection, [key]) == {}
+        assert await store.read_states(collection, []) == {}
+        await reader.close()
 
     async def test_callers_of_one_process_make_sure_of_a_collection_once(
         self, url: str

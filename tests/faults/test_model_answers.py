@@ -17,7 +17,7 @@ from headrace_embedder.providers.hash_provider import hash_vector
 from headrace.messages import Stage
 from headrace.qdrant_payload import HOLE
 from tests.faults.commands import replay_all
-from tests.faults.harness import Harness, Settled, documents_of, text_of
+from tests.faults.harness import Harness, Settled, text_of
 from tests.faults.provider import too_long
 from tests.faults.reporting import Row
 from tests.faults.stack import DIMENSIONS
@@ -249,26 +249,30 @@ async def test_row_24_embedder_of_another_model(harness: Harness, row: Row) -> N
 
 
 @pytest.mark.row("24", level=2, injected="another dimension on a live collection")
-async def test_row_24_loader_of_another_dimension(harness: Harness, row: Row) -> None:
-    loader = harness.stage(Stage.LOADER)
-    names = await harness.load(5)
+@pytest.mark.parametrize(
+    ("stage", "reason"),
+    [(Stage.LOADER, "collection_mismatch"), (Stage.INDEXER, "model_mismatch")],
+)
+async def test_row_24_another_dimension(
+    harness: Harness, row: Row, stage: Stage, reason: str
+) -> None:
+    machine = harness.stage(stage)
+    await harness.load(5)
     await harness.drained()
     before = await harness.point_ids()
-    await loader.restart(env={"HEADRACE_EMBEDDING_DIMENSIONS": str(DIMENSIONS * 2)})
-    # Not taken, not mixed in, and kept: each is a letter that says what to do.
-    for name in names:
-        await harness.upsert(f"{name}-later", text_of(name, 2), fails=True)
-    await harness.settled(letters=5)
-    assert documents_of(await harness.letters()) == {f"{name}-later" for name in names}
-    assert {each.letter.error.code for each in await harness.letters()} == {
-        "collection_mismatch"
-    }
+    await machine.restart(env={"HEADRACE_EMBEDDING_DIMENSIONS": str(DIMENSIONS * 2)})
+    await harness.load(5, version=2)
+    await harness.load(10, prefix="later")
+
+    async def told() -> bool:
+        return str(await machine.not_ready()).startswith(f"{reason}: ")
+
+    await eventually(told, patience_s=PATIENCE_S)
+    # Not taken, not mixed in, nobody blamed: it waits for the settings to be mended.
+    assert await harness.letters() == []
     assert await harness.point_ids() == before
-    await loader.restart()
-    for name in names:
-        harness.ledger.expect(f"{name}-later", text_of(name, 2))
     over = time.monotonic()
-    assert await replay_all(harness) == {"resolved": 5}
+    await machine.restart()
     settled = await harness.settled(letters=0)
     await every_vector_is_right(harness)
     tell(row, settled, over)

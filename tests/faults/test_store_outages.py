@@ -11,7 +11,7 @@ import pytest
 
 from headrace.messages import Stage
 from headrace.store import CollectionSpec
-from tests.faults.harness import Harness, Settled, documents_of
+from tests.faults.harness import Harness, Settled
 from tests.faults.proxy import Direction
 from tests.faults.reporting import Row
 from tests.faults.scale import scaled
@@ -162,25 +162,70 @@ async def test_row_27_collection_dropped(harness: Harness, row: Row) -> None:
     tell(row, settled, over)
 
 
+async def tells(harness: Harness, stage: Stage, reason: str) -> bool:
+    """Whether a stage says that it is not ready for that."""
+    return str(await harness.stage(stage).not_ready()).startswith(f"{reason}: ")
+
+
 @pytest.mark.row("27", level=2, injected="collection made for another dimension")
 async def test_row_27_schema_mismatch(harness: Harness, row: Row) -> None:
+    before = harness.pids()
     spec = CollectionSpec.of(harness.settings.model)
     other = replace(spec, dimensions=spec.dimensions * 2)
     await harness.store.ensure_collection(harness.collection, other)
+    await harness.load(5)
+    await eventually(lambda: tells(harness, Stage.LOADER, "collection_mismatch"))
+    # What, why and what to do; and no document is to blame.
+    told = str(await harness.stage(Stage.LOADER).not_ready())
+    for part in (harness.collection, str(spec.dimensions), "another collection"):
+        assert part in told
+    assert await harness.letters() == []
+    assert not await harness.point_ids()
+
+    await harness.store.drop_collection(harness.collection)
+    over = time.monotonic()
+    settled = await harness.settled(letters=0)
+    assert harness.pids() == before
+    assert await harness.stage(Stage.LOADER).not_ready() is None
+    tell(row, settled, over)
+
+
+@pytest.mark.row("27", level=2, injected="collection replaced by another model's")
+async def test_row_27_collection_replaced(harness: Harness, row: Row) -> None:
+    """While slices wait that were accepted into the former one."""
+    before = harness.pids()
+    spec = CollectionSpec.of(harness.settings.model)
     names = await harness.load(5)
     await harness.drained()
-    # Nothing is mixed up, and the letters say why and what to do.
-    letters = await harness.letters()
-    assert documents_of(letters) == set(names)
-    for each in letters:
-        assert each.letter.error.code == "collection_mismatch"
-        assert str(spec.dimensions) in each.letter.error.message
-        assert each.letter.error.advice
+    harness.proxy("store", Stage.INDEXER).refuse()
+    names += await harness.load(10, prefix="meanwhile", words=90)
+    await eventually(lambda: waits_at_the_indexer(harness))
+    await harness.store.drop_collection(harness.collection)
+    # Vectors of the same size would go in, were the model not looked at.
+    other = replace(spec, model="another")
+    await harness.store.ensure_collection(harness.collection, other)
+    await harness.proxy("store", Stage.INDEXER).heal()
+    await eventually(lambda: tells(harness, Stage.INDEXER, "collection_mismatch"))
+    names += await harness.load(5, prefix="late")
+    await eventually(lambda: tells(harness, Stage.LOADER, "collection_mismatch"))
+    assert await harness.letters() == []
     assert not await harness.point_ids()
-    settled = await harness.settled(letters=len(names))
-    row.result(
-        lost=settled.lost, duplicates=settled.duplicates, note="a letter for each"
-    )
+
+    await harness.store.drop_collection(harness.collection)
+    over = time.monotonic()
+    await harness.drained()
+    # What was there went with it; sent again, it is there again.
+    for name in names:
+        await harness.upsert(name, str(harness.ledger.expected[name]))
+    settled = await harness.settled(letters=0)
+    assert harness.pids() == before
+    tell(row, settled, over)
+
+
+async def waits_at_the_indexer(harness: Harness) -> bool:
+    waiting = await harness.waiting()
+    indexer = waiting.pop(Stage.INDEXER)
+    return indexer >= 10 and not any(waiting.values())
 
 
 @pytest.mark.row("27", level=2, injected="three of a stage make one collection at once")

@@ -458,6 +458,14 @@ class TestFailures:
             assert results[0] is None
             assert isinstance(results[1], SharedFailure)
             assert results[1].reason == "collection_mismatch"
+            told = it.handler.ready() or ""
+            assert told.startswith("collection_mismatch: collection 'other'")
+            assert await store.read_states("other", [wrong.key]) == {}
+            # Once it was dropped, to be filled again, this goes on by itself.
+            await store.drop_collection("other")
+            await accept(store, wrong)
+            await it.handle(slices(wrong, 1)[0])
+            assert it.handler.ready() is None
 
     async def test_an_end_that_could_not_be_reported_is_reported_the_next_time(self):
         store = FakeStore()
@@ -539,14 +547,49 @@ class TestRefused:
             with pytest.raises(Unreadable, match="contradicts itself"):
                 await it.handle(item)
 
-    async def test_vectors_of_another_model_are_never_written(self):
+    async def test_vectors_of_another_model_wait_for_their_indexer(self):
+        store = FakeStore()
+        document = revision(1)
+        await accept(store, document)
+        foreign = replace(document, fingerprint="-".join(["0" * 12] * 3))
+        before = list(store.applied)
+        async with indexer(store) as it:
+            with pytest.raises(SharedFailure) as raised:
+                await it.handle(*slices(foreign, 1))
+
+            assert raised.value.reason == "model_mismatch"
+            assert "HEADRACE_EMBEDDING_" in str(raised.value)
+            assert (it.handler.ready() or "").startswith("model_mismatch: ")
+            assert store.applied == before
+            # The next of the partition is ours again.
+            await it.handle(*slices(document, 1))
+            assert it.handler.ready() is None
+
+    async def test_a_new_owner_finds_out_for_itself_what_does_not_fit(self):
+        store = FakeStore()
+        await store.ensure_collection("other", CollectionSpec("else", "1", 8))
+        foreign = replace(revision(1), fingerprint="-".join(["0" * 12] * 3))
+        async with indexer(store) as it:
+            for wrong in (foreign, revision(1, collection="other")):
+                with pytest.raises(SharedFailure):
+                    await it.handle(*slices(wrong, 1))
+                assert it.handler.ready() is not None
+                it.handler.assigned(1.0)
+                assert it.handler.ready() is None
+
+    async def test_a_replayed_letter_of_another_model_needs_a_reindex(self):
         store = FakeStore()
         document = replace(revision(1), fingerprint="-".join(["0" * 12] * 3))
         async with indexer(store) as it:
+            again = replace(delivery(slices(document, 1)[0]), replays=1)
             with pytest.raises(DocumentFailure) as raised:
-                await it.handle(*slices(document, 1))
+                await it.handler.handle(again)
 
-        assert (raised.value.code, raised.value.retryable) == ("needs_reindex", False)
+            assert (raised.value.code, raised.value.retryable) == (
+                "needs_reindex",
+                False,
+            )
+            assert it.handler.ready() is None
         assert store.applied == []
 
     async def test_vectors_of_another_size_are_never_written(self):

@@ -302,12 +302,33 @@ async def test_a_collection_that_fails_leaves_the_others_alone() -> None:
     assert isinstance(bad, SharedFailure)
 
 
-async def test_a_collection_of_another_model_is_refused_with_a_way_out() -> None:
+async def test_a_collection_of_another_model_pauses_with_a_way_out() -> None:
     store = FakeStore()
     await ready(store)
     other = Acceptance(store, spec=replace(SPEC, dimensions=4))
 
-    with pytest.raises(DocumentFailure) as raised:
+    with pytest.raises(SharedFailure) as raised:
         await other.ensure("c")
-    assert raised.value.code == "collection_mismatch"
-    assert raised.value.advice
+
+    assert raised.value.reason == "collection_mismatch"
+    assert other.problem == f"collection_mismatch: {raised.value}"
+    for part in ("'c'", "dimensions is 3 there and 4 here", "another collection"):
+        assert part in other.problem
+    # It goes on by itself once the collection was dropped, to be filled again.
+    await store.drop_collection("c")
+    await other.ensure("c")
+    assert other.problem is None
+
+
+async def test_a_problem_goes_with_the_documents_that_met_it() -> None:
+    store = FakeStore()
+    await ready(store)
+    other = Acceptance(store, spec=replace(SPEC, model="other"))
+    with pytest.raises(SharedFailure):
+        await other.ensure("c")
+    await other.ensure("d")
+    assert other.problem is not None
+
+    other.forget_problem()
+
+    assert other.problem is None

@@ -72,6 +72,16 @@ class BatchWriter:
         self._spec = spec
         self._stored = stored
         self._sweep = sweep
+        self._foreign: dict[str, str] = {}
+
+    @property
+    def problem(self) -> str | None:
+        """Which collection is another model's, of those that were to be written."""
+        return next(iter(self._foreign.values()), None)
+
+    def forget_problem(self) -> None:
+        """Whose slices they are now will find out for itself."""
+        self._foreign.clear()
 
     async def write(
         self, collection: str, slices: Sequence[EmbeddedSlice]
@@ -82,13 +92,17 @@ class BatchWriter:
         until the slice is found that causes it.
 
         Raises:
+            CollectionMismatch: the collection is another model's.
             SharedFailure: the store, or the collection, cannot be used now.
         """
         try:
             await self._store.ensure_collection(collection, self._spec)
+            outcomes = await self._write(collection, slices)
         except CollectionMismatch as error:
-            raise SharedFailure("collection_mismatch", str(error)) from error
-        return await self._write(collection, slices)
+            self._foreign[collection] = f"{error.reason}: {error}"
+            raise
+        self._foreign.pop(collection, None)
+        return outcomes
 
     async def _write(
         self, collection: str, slices: Sequence[EmbeddedSlice]

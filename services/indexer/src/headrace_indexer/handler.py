@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headrace.batching import Batcher
 from headrace.clock import Clock
-from headrace.errors import DocumentFailure, Unreadable
+from headrace.errors import DocumentFailure, SharedFailure, Unreadable
 from headrace.fingerprint import split
 from headrace.handler import Delivery, StatusReporter
 from headrace.messages import (
@@ -75,6 +75,7 @@ class IndexerHandler:
             count_of=lambda item: max(1, len(item.chunks)),
         )
         self._sweeping = sweeping
+        self._foreign: dict[tuple[str, int], str] = {}
 
     async def handle(self, delivery: Delivery) -> None:
         """Write the record's slice; report, where its document has reached an end."""
@@ -82,6 +83,9 @@ class IndexerHandler:
         started = self._clock.monotonic()
         item = decode_embedded_slice(delivery.record.value)
         self._check(item)
+        if item.document.operation is not Operation.DELETE:
+            self._check_model(delivery, item)
+            self._check_sizes(item)
         outcome = await self._batcher.submit(item)
         if isinstance(outcome, Exception):
             raise outcome
@@ -113,10 +117,13 @@ class IndexerHandler:
     def assigned(self, share: float) -> None:  # noqa: ARG002  the port's
         """Forget what was stored: other owners may have written since."""
         self._stored.forget_all()
+        # Whose partitions they are now will find out for itself.
+        self._foreign.clear()
+        self._writer.forget_problem()
 
     def ready(self) -> str | None:
-        """Ready always; what keeps the store from working pauses the loop."""
-        return None
+        """What people must mend: settings that do not fit what is there."""
+        return next(iter(self._foreign.values()), None) or self._writer.problem
 
     async def close(self) -> None:
         """Stop the sweep and what is being written, then let go of the store."""
@@ -152,7 +159,6 @@ class IndexerHandler:
 
         Raises:
             Unreadable: the slice contradicts itself.
-            DocumentFailure: its vectors are not those of the configured model.
         """
         if item.document.operation is Operation.DELETE:
             if item.chunks or item.manifest:
@@ -164,13 +170,43 @@ class IndexerHandler:
         count = item.manifest.chunk_count if item.manifest else None
         if count is not None and numbers and max(numbers) >= count:
             raise _invalid(f"chunk {max(numbers)} of a document of {count} chunks")
-        if split(item.document.fingerprint)[2] != self._model_part:
+
+    def _check_model(self, delivery: Delivery, item: EmbeddedSlice) -> None:
+        """Never store vectors of another model: they cannot be compared with ours.
+
+        Raises:
+            SharedFailure: ``model_mismatch``; the settings are wrong, no document is.
+            DocumentFailure: ``needs_reindex``; a letter replayed since the model
+                was changed.
+        """
+        partition = (delivery.record.topic, delivery.record.partition)
+        part = split(item.document.fingerprint)[2]
+        if part == self._model_part:
+            self._foreign.pop(partition, None)
+            return
+        text = (
+            f"vectors on {partition[0]}/{partition[1]} were made by the model {part}, "
+            f"this indexer is set to {self._model_part}"
+        )
+        if delivery.replays:
             raise DocumentFailure(
                 "needs_reindex",
-                "its vectors were made by a model with other settings than the "
-                "configured ones; vectors of two models cannot be compared",
-                advice="Send the document again, or set the embedding settings back.",
+                text,
+                advice="Send the document again: its vectors are of another model.",
             )
+        self._foreign[partition] = f"model_mismatch: {text}"
+        raise SharedFailure(
+            "model_mismatch",
+            f"{text}; run an indexer with the former settings until they are through, "
+            "or set embedder and indexer to the same HEADRACE_EMBEDDING_*",
+        )
+
+    def _check_sizes(self, item: EmbeddedSlice) -> None:
+        """Refuse vectors of another size than the model's own.
+
+        Raises:
+            DocumentFailure: ``wrong_dimensions``.
+        """
         size = 4 * self._dimensions
         for each in item.chunks:
             if each.vector is not None and len(each.vector) != size:

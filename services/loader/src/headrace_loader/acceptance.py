@@ -59,22 +59,30 @@ class Acceptance:
         self._writes: Batcher[_Write, _Result] = _batcher(self._write_all, batching)
         self._absent: Counter[str] = Counter()
         """By collection: documents in a row that had no record."""
+        self._foreign: dict[str, str] = {}
 
     async def ensure(self, collection: str) -> None:
         """Have the collection made for this model.
 
         Raises:
-            DocumentFailure: ``collection_mismatch``.
+            CollectionMismatch: it is another model's.
             SharedFailure: the store's.
         """
         try:
             await self._store.ensure_collection(collection, self._spec)
         except CollectionMismatch as error:
-            raise DocumentFailure(
-                "collection_mismatch",
-                str(error),
-                advice="use another collection, or reindex this one with the new model",
-            ) from error
+            self._foreign[collection] = f"{error.reason}: {error}"
+            raise
+        self._foreign.pop(collection, None)
+
+    @property
+    def problem(self) -> str | None:
+        """Which collection is another model's, of those that were asked for."""
+        return next(iter(self._foreign.values()), None)
+
+    def forget_problem(self) -> None:
+        """Whose documents they are now will find out for itself."""
+        self._foreign.clear()
 
     async def accept(self, candidate: Candidate, *, name: str = "") -> Decision:
         """Decide and, where the verdict is to be written, write it.

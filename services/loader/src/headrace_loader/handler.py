@@ -126,12 +126,13 @@ class LoaderHandler:
         finally:
             content.close()
 
-    def assigned(self, share: float) -> None:
+    def assigned(self, share: float) -> None:  # noqa: ARG002  the port's
         """Nothing here depends on the share."""
+        self._acceptance.forget_problem()
 
     def ready(self) -> str | None:
-        """Why the work directory cannot be used; all else pauses the loop."""
-        return self._loading.problem
+        """What people must mend: the work directory, or settings and collections."""
+        return self._loading.problem or self._acceptance.problem
 
     async def close(self) -> None:
         """Release children, connections and files."""
