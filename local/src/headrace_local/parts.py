@@ -22,11 +22,16 @@ class PartFailed(Exception):
 
     Attributes:
         configuration: whether its settings are why, so that trying again is no use.
+        killed: whether a signal ended it: a crash in native code, or memory that ran
+            out. What it worked on may be why, which a few more starts find out.
     """
 
-    def __init__(self, message: str, *, configuration: bool = False) -> None:
+    def __init__(
+        self, message: str, *, configuration: bool = False, killed: bool = False
+    ) -> None:
         super().__init__(message)
         self.configuration = configuration
+        self.killed = killed
 
 
 class Part(Protocol):
@@ -113,6 +118,7 @@ class Program:
             f"the {self.name} ended at once (exit code {code}). "
             f"The end of its log {self.process.log_file}:\n{self.process.log_tail()}",
             configuration=code == EXIT_CONFIGURATION,
+            killed=code < 0,
         )
 
     def _written(self) -> str:

@@ -15,8 +15,9 @@ FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 10.0
 STEADY_S = 60.0
 """A part that ran this long starts again without waiting longer than the first time."""
-FAILED_STARTS = 5
-"""Restarts in a row that never became ready, after which we give up."""
+FAILED_STARTS = 8
+"""Starts in a row that never became ready, after which we give up. A record that kills
+its process is found at the fifth."""
 SAMPLE_S = 0.5
 
 T = TypeVar("T")
@@ -63,7 +64,9 @@ class Supervisor:
         self._failure = asyncio.get_running_loop().create_future()
         try:
             for number, group in enumerate(self._groups):
-                starting = [asyncio.create_task(part.start()) for part in group]
+                starting = [
+                    asyncio.create_task(self._start_anyway(part)) for part in group
+                ]
                 try:
                     await asyncio.gather(*starting)
                 finally:
@@ -111,6 +114,20 @@ class Supervisor:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+
+    async def _start_anyway(self, part: Part) -> None:
+        """Start it, again where a signal ends it: a record of before may kill it."""
+        backoff = FIRST_BACKOFF_S
+        for left in reversed(range(FAILED_STARTS)):
+            try:
+                return await part.start()
+            except PartFailed as error:
+                if not (error.killed and left):
+                    raise
+            self._report(part.name, f"was killed; starts again in {backoff:g} s")
+            await asyncio.sleep(backoff)
+            backoff = min(LONGEST_BACKOFF_S, 2 * backoff)
+        return None
 
     async def _keep(self, part: Part) -> None:
         backoff = FIRST_BACKOFF_S

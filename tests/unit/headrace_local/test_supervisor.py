@@ -49,6 +49,16 @@ import sys
 print("HEADRACE_THIS: must be more")
 sys.exit(78)
 """
+KILLED_TWICE = """
+import os, pathlib, signal
+journal = pathlib.Path({journal!r})
+before = journal.read_text() if journal.exists() else ""
+journal.write_text(before + "x")
+if len(before) < 2:
+    os.kill(os.getpid(), signal.SIGKILL)
+pathlib.Path({address!r}).write_text("127.0.0.1:1")
+signal.pause()
+"""
 BROKEN = "raise RuntimeError('no such thing')"
 
 
@@ -122,6 +132,15 @@ async def test_a_part_that_does_not_start_stops_the_others(yard: Yard) -> None:
     with pytest.raises(PartFailed, match=r"loader ended at once[\s\S]*no such thing"):
         await supervisor.start()
     assert yard.journal == ["+broker", "-broker"]
+
+
+async def test_a_part_that_is_killed_as_it_starts_is_started_again(yard: Yard) -> None:
+    supervisor = yard.supervisor([yard.program("loader", KILLED_TWICE)])
+    await supervisor.start()
+    await supervisor.stop()
+
+    assert yard.journal == ["xxx"]
+    assert [said.split(";")[0] for _, said in yard.reports] == ["was killed"] * 2
 
 
 async def test_wrong_settings_are_told_apart(yard: Yard) -> None:
