@@ -385,11 +385,10 @@ class QdrantStore:
                 f"collection {collection!r} is not in the store at {self._url}: "
                 f"{details}",
             )
-        return SharedFailure(
-            "store_unavailable",
-            f"the store at {self._url} failed ({error.code().name}): {details}. "
-            f"QDRANT_URL must name its gRPC port, {DEFAULT_PORT} by default",
-        )
+        text = f"the store at {self._url} failed ({error.code().name}): {details}"
+        if error.code() is not grpc.StatusCode.INTERNAL:  # then the store itself spoke
+            text += f". QDRANT_URL must name its gRPC port, {DEFAULT_PORT} by default"
+        return SharedFailure("store_unavailable", text)
 
 
 def _serialize(request: Message | bytes) -> bytes:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,6 +15,7 @@ from headrace.wire import encode_event
 from tests.faults.harness import Harness, text_of
 from tests.faults.machines import StageMachine
 from tests.faults.reporting import Row
+from tests.faults.small_disks import fill, mounted, remount, use_up_inodes
 from tests.faults.sources import visible
 from tests.support.eventually import eventually
 from tests.unit.headrace_loader import documents
@@ -28,55 +27,6 @@ FLAT_BYTES = 96 * MIB
 
 
 # -- row 31 -----------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def mounted(path: Path, options: str) -> AsyncIterator[None]:
-    """A file system of its own, gone afterwards."""
-    await asyncio.to_thread(path.mkdir, parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True)
-    if done.returncode:
-        pytest.skip("needs the right to mount a file system")
-    try:
-        yield
-    finally:
-        await asyncio.to_thread(subprocess.run, ["umount", "--lazy", str(path)])
-
-
-def remount(path: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(path)], check=True)
-
-
-def fill(path: Path) -> Callable[[], None]:
-    """Leave no byte; how to end that."""
-    ballast = path / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
-    return ballast.unlink
-
-
-def use_up_inodes(path: Path) -> Callable[[], None]:
-    """Leave no inode; how to end that."""
-    folder = path / "many"
-    folder.mkdir()
-    made: list[Path] = []
-    try:
-        while True:
-            made.append(folder / str(len(made)))
-            made[-1].touch()
-    except OSError:
-        made.pop()
-
-    def free() -> None:
-        for each in made:
-            each.unlink()
-
-    return free
 
 
 @pytest.mark.parametrize("harm", [fill, use_up_inodes])

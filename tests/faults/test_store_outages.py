@@ -15,6 +15,7 @@ from tests.faults.harness import Harness, Settled
 from tests.faults.proxy import Direction
 from tests.faults.reporting import Row
 from tests.faults.scale import scaled
+from tests.faults.small_disks import fill, mounted
 from tests.support.eventually import eventually
 
 MEMORY_BYTES = 64 * 1024 * 1024
@@ -138,6 +139,39 @@ async def test_row_26_store_killed_mid_batch(harness: Harness, row: Row) -> None
         over = time.monotonic()
         await loading
     tell(row, await harness.settled(), over)
+
+
+@pytest.mark.row("26", level=2, injected="the store's disk is full: read-only")
+async def test_row_26_disk_full(harness: Harness, row: Row) -> None:
+    store, stack = harness.store_machine, harness.stack
+    await store.terminate()
+    # What other rows stored lies below it until the end.
+    async with mounted(stack.store_dir, "size=256m"):
+        await store.start()
+        names = await harness.load(20, prefix="before")
+        await harness.drained()
+        before, pid = harness.pids(), store.pid
+        unheard_before = await unheard(harness, Stage.LOADER)
+        make_room = await asyncio.to_thread(fill, stack.store_dir)
+        await harness.load(20, prefix="before", version=2)
+        await harness.load(20, prefix="meanwhile", words=90)
+        for name in names[:5]:
+            await harness.delete(name)
+        refused = "No space left on device"
+        await eventually(lambda: refused in harness.stage(Stage.LOADER).log)
+        await asyncio.sleep(scaled(60))
+        assert await unheard(harness, Stage.LOADER) > unheard_before
+        # It is read all the while: what was there is there.
+        assert len(await harness.points(names[0])) > 0
+        assert await harness.letters() == []
+        make_room()
+        over = time.monotonic()
+        settled = await harness.settled()
+        assert store.pid == pid
+        assert harness.pids() == before
+        await store.terminate()
+    await store.start()
+    tell(row, settled, over)
 
 
 @pytest.mark.row("27", level=2, injected="collection dropped while documents come")

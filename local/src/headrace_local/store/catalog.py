@@ -15,6 +15,7 @@ from google.protobuf import json_format
 from headrace.qdrant_messages import qdrant
 from headrace_local.store.collection import Collection
 from headrace_local.store.errors import Refused, invalid, missing
+from headrace_local.store.room import require_room
 
 _DESCRIPTION = "collection.json"
 _SHARD = "shard"
@@ -85,6 +86,7 @@ class Catalog:
                     grpc.StatusCode.ALREADY_EXISTS,
                     f"Wrong input: Collection `{name}` already exists!",
                 )
+            require_room(self._path)
             path = self._folder(name)
             partly = path.with_suffix(_UNFINISHED)
             shutil.rmtree(partly, ignore_errors=True)

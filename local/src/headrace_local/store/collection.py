@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ from google.protobuf.message import Message
 from headrace.qdrant_messages import qdrant
 from headrace_local.store.errors import Refused, invalid, missing, unsupported
 from headrace_local.store.points import UNNAMED, VectorSchema
+from headrace_local.store.room import has_room, require_room
+
+_log = logging.getLogger(__name__)
 
 _PLACEHOLDER = "-"
 """Edge wants at least one vector; points of collections without any leave this out."""
@@ -90,6 +94,7 @@ class Collection:
 
     def __init__(self, path: Path, request: qdrant.CreateCollection) -> None:
         self.request = request
+        self._path = path
         self._params = vector_params(request)
         self.schema = VectorSchema(
             {name: one.size for name, one in self._params.items()}
@@ -98,8 +103,10 @@ class Collection:
         self._written = False
         self._closed = False
         self._shard = edge.EdgeShard.load(str(path), _config(self._params))
-        # Gives back the space of removed points, where they are many.
-        self._shard.optimize()
+        if has_room(path):
+            # Gives back the space of removed points, where they are many; for which
+            # it needs some first.
+            self._shard.optimize()
 
     @staticmethod
     def create(path: Path, request: qdrant.CreateCollection) -> None:
@@ -131,6 +138,7 @@ class Collection:
         """
         with self._lock:
             shard = self.shard
+            require_room(self._path)
             self._written = True
             for operation in operations:
                 try:
@@ -141,11 +149,20 @@ class Collection:
                     ) from error
 
     def flush(self) -> None:
-        """Write to the segments what is only in the log."""
+        """Write to the segments what is only in the log.
+
+        Where that fails it is tried again the next time: the log has it.
+        """
         with self._lock:
-            if self._written and not self._closed:
-                self._written = False
+            if not self._written or self._closed:
+                return
+            try:
                 self._shard.flush()
+            except Exception:  # noqa: BLE001  Edge has no class of its own
+                name = self.request.collection_name
+                _log.exception("collection %s cannot be flushed", name)
+            else:
+                self._written = False
 
     def close(self) -> None:
         """Flush and release the files; may be called twice."""
