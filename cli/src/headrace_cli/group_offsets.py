@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
-from headrace.kafka import client_options
 from headrace.messages import Stage
 from headrace.settings import Settings
 from headrace.verify import PartitionOffsets
-from headrace_cli.kafka_client import admin_client, partitions_of
+from headrace_cli.kafka_client import admin_client, consumer_of
 
 _PATIENCE_S = 60.0
 _POLL_S = 0.2
@@ -41,20 +40,15 @@ async def committed_offsets(
 
 async def all_offsets(settings: Settings) -> Sequence[PartitionOffsets]:
     """Begin, end and committed offset of every partition that a stage reads."""
-    topology = settings.topology
+    inputs = {stage: settings.topology.inputs(stage).values() for stage in Stage}
+    topics = [topic for each in inputs.values() for topic in each]
     found: list[PartitionOffsets] = []
-    consumer = AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False)
-    await consumer.start()
-    try:
-        for stage in Stage:
-            partitions = [
-                partition
-                for topic in topology.inputs(stage).values()
-                for partition in await partitions_of(settings, topic)
-            ]
-            committed = await committed_offsets(settings, stage, partitions)
-            begins = await consumer.beginning_offsets(partitions)
-            ends = await consumer.end_offsets(partitions)
+    async with consumer_of(settings, *topics) as (consumer, partitions):
+        for stage, names in inputs.items():
+            own = [each for each in partitions if each.topic in names]
+            committed = await committed_offsets(settings, stage, own)
+            begins = await consumer.beginning_offsets(own)
+            ends = await consumer.end_offsets(own)
             found += [
                 PartitionOffsets(
                     stage=stage,
@@ -64,8 +58,6 @@ async def all_offsets(settings: Settings) -> Sequence[PartitionOffsets]:
                     end=ends[each],
                     committed=committed.get(each),
                 )
-                for each in partitions
+                for each in own
             ]
-    finally:
-        await consumer.stop()
     return found

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -42,39 +48,54 @@ async def reader(settings: Settings, *topics: str) -> AsyncIterator[TopicReader]
     Raises:
         CommandFailed: one of the topics is missing.
     """
-    partitions = [
-        partition
-        for topic in topics
-        for partition in await partitions_of(settings, topic)
-    ]
+    async with consumer_of(settings, *topics) as (consumer, partitions):
+        yield TopicReader(consumer, partitions)
+
+
+@asynccontextmanager
+async def consumer_of(
+    settings: Settings, *topics: str
+) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
+    """A consumer outside any group that knows where the partitions of topics are.
+
+    Raises:
+        CommandFailed: one of the topics is missing.
+    """
+    partitions = await _partitions_of(settings, topics)
     consumer = AIOKafkaConsumer(
         **client_options(settings), enable_auto_commit=False, fetch_max_wait_ms=100
     )
     try:
         await consumer.start()
-        yield TopicReader(consumer, partitions)
+        for topic in topics:
+            # Else its first question about each waits until it asks again.
+            await consumer._client._wait_on_metadata(topic)  # noqa: SLF001  nothing public waits for it
+        yield consumer, partitions
     finally:
         await consumer.stop()
 
 
-async def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
-    """The partitions of a topic.
-
-    Raises:
-        CommandFailed: there is no such topic.
-    """
+async def _partitions_of(
+    settings: Settings, topics: Sequence[str]
+) -> list[TopicPartition]:
+    """The partitions of topics, in order."""
     async with admin_client(settings) as admin:
         # Asking for one that does not exist could make it, on some brokers.
-        if topic not in await admin.list_topics():
+        missing = set(topics).difference(await admin.list_topics())
+        if missing:
             raise CommandFailed(
                 "topic_missing",
-                f"Kafka at {settings.kafka_bootstrap_servers} has no topic {topic}",
+                f"Kafka at {settings.kafka_bootstrap_servers} has no topic "
+                f"{', '.join(sorted(missing))}",
                 advice="`headrace topics apply` makes it; HEADRACE_TOPIC_PREFIX names "
                 "it",
             )
-        [description] = await admin.describe_topics([topic])
-    numbers = sorted(each["partition"] for each in description["partitions"])
-    return [TopicPartition(topic, number) for number in numbers]
+        found = await admin.describe_topics(list(topics))
+    numbers = {
+        each["topic"]: sorted(part["partition"] for part in each["partitions"])
+        for each in found
+    }
+    return [TopicPartition(topic, each) for topic in topics for each in numbers[topic]]
 
 
 class TopicReader:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -120,23 +120,16 @@ def when(milliseconds: int) -> str:
 
 async def open_letters(settings: Settings) -> list[OpenLetter]:
     """All letters that are not resolved, those that failed first before others."""
-    letters: list[OpenLetter] = []
-    for stage in Stage:
-        letters += [each async for each in _of_stage(settings, stage)]
-    return sorted(letters, key=lambda each: (each.letter.failed_at_ms, each.id))
-
-
-async def _of_stage(settings: Settings, stage: Stage) -> AsyncIterator[OpenLetter]:
-    last: dict[bytes, OpenLetter] = {}
-    async with reader(settings, settings.topology.dlq(stage)) as letters:
+    last: dict[tuple[str, bytes], OpenLetter] = {}
+    topics = [settings.topology.dlq(stage) for stage in Stage]
+    async with reader(settings, *topics) as letters:
         async for record in letters.all_so_far():
             if record.key is None:
                 continue
-            last.pop(record.key, None)
+            last.pop((record.topic, record.key), None)
             if (letter := letter_of_record(record)) is not None:
-                last[record.key] = letter
-    for each in last.values():
-        yield each
+                last[record.topic, record.key] = letter
+    return sorted(last.values(), key=lambda each: (each.letter.failed_at_ms, each.id))
 
 
 def letter_of_record(record: Record) -> OpenLetter | None:
