@@ -17,6 +17,7 @@ from headrace_loader.settings import LoaderSettings
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from headrace.database.settings import DatabaseSettings
 from headrace.lag_exporter import LagExporterSettings
 from headrace.settings import Settings, StageSettings
 
@@ -30,6 +31,7 @@ SECTIONS: dict[str, tuple[type[Settings], str]] = {
         "All must agree on these; model, tokenizer and sizes make the fingerprint.",
     ),
     "Each stage": (StageSettings, "May differ from stage to stage."),
+    "SQL database": (DatabaseSettings, "Of gateway and registry."),
     "Lag exporter": (LagExporterSettings, "Reads what the stages read, and:"),
     "Loader": (LoaderSettings, ""),
     "Chunker": (ChunkerSettings, ""),

@@ -1,0 +1,1 @@
+"""One file for each step, numbered; each names the one before it."""
