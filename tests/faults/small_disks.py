@@ -58,3 +58,18 @@ def use_up_inodes(path: Path) -> Callable[[], None]:
             each.unlink()
 
     return free
+
+
+def make_read_only(path: Path) -> Callable[[], None]:
+    """As a disk becomes on which the system found an error; how to end that.
+
+    By a mount of the same that is laid over it: what is open for writing keeps the
+    system from doing it to the mount itself.
+    """
+    subprocess.run(["mount", "--bind", str(path), str(path)], check=True)
+    remount(path, "bind,ro")
+
+    def lift() -> None:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+    return lift

@@ -10,12 +10,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from headrace.messages import DocumentEvent
+from headrace.messages import DocumentEvent, Stage
 from headrace.wire import encode_event
 from tests.faults.harness import Harness, text_of
 from tests.faults.machines import StageMachine
 from tests.faults.reporting import Row
-from tests.faults.small_disks import fill, mounted, remount, use_up_inodes
+from tests.faults.small_disks import (
+    fill,
+    make_read_only,
+    mounted,
+    remount,
+    use_up_inodes,
+)
 from tests.faults.sources import visible
 from tests.support.eventually import eventually
 from tests.unit.headrace_loader import documents
@@ -29,7 +35,7 @@ FLAT_BYTES = 96 * MIB
 # -- row 31 -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("harm", [fill, use_up_inodes])
+@pytest.mark.parametrize("harm", [fill, use_up_inodes, make_read_only])
 @pytest.mark.row("31", level=2, injected="the work directory cannot be written")
 async def test_row_31_work_directory(
     harness: Harness, row: Row, harm: Callable[[Path], Callable[[], None]]
@@ -59,8 +65,10 @@ async def test_row_31_work_directory(
         settled = await harness.settled()
         assert await loader.not_ready() is None
         # Nothing is left of the tries that failed.
-        left = [each.name for each in work.glob("process-*/file-*")]
-        assert left == []
+        left = {each.name for each in work.glob("process-*/*")}
+        assert not [name for name in left if name.startswith("file-")]
+        # Of parsers only the one that waits for its next document.
+        assert len([name for name in left if name.startswith("directory-")]) <= 1
         await loader.terminate()
     row.result(
         lost=settled.lost,
@@ -101,6 +109,75 @@ async def test_row_31_read_only_from_the_start(harness: Harness, row: Row) -> No
         recovery_s=settled.at - healed,
         details=settled.details,
     )
+
+
+@pytest.mark.row("31", level=2, injected="the object store's disk is full")
+async def test_row_31_object_store(harness: Harness, row: Row) -> None:
+    objects = harness.stack.directory / "objects"
+    before = harness.pids()
+    large = "\n\n".join(text_of(f"large {n}", 1, 90) for n in range(600))
+    # What other rows have there lies below it until the end.
+    async with mounted(objects, "size=8m"):
+        make_room = await asyncio.to_thread(fill, objects)
+        await harness.upsert("large", large)
+        await harness.load(5)
+        loader = harness.stage("loader")
+        await eventually(lambda: "object_store_unavailable" in loader.log)
+        assert await harness.letters() == []
+        assert not written(objects)
+        make_room()
+        healed = time.monotonic()
+        settled = await harness.settled()
+        # One object, and nothing of the tries that failed.
+        assert len(written(objects)) == 1
+    assert harness.pids() == before
+    row.result(
+        lost=settled.lost,
+        duplicates=settled.duplicates,
+        recovery_s=settled.at - healed,
+        details=settled.details,
+    )
+
+
+def written(objects: Path) -> list[Path]:
+    """Files that hold something."""
+    return [
+        path
+        for path in objects.rglob("*")
+        if path.is_file() and path.name != "ballast" and path.stat().st_size
+    ]
+
+
+@pytest.mark.row("31", level=2, injected="a root file system that is read-only")
+async def test_row_31_read_only_root(harness: Harness, row: Row) -> None:
+    """All stages, which may write to nothing but the suite's own directory."""
+    env = {"HEADRACE_READ_ONLY_BUT": str(harness.stack.directory)}
+    for stage in Stage:
+        await harness.stage(stage).restart(env=env, wait=False)
+    for stage in Stage:
+        await harness.stage(stage).wait_ready()
+        assert not can_write(harness.stage(stage).pid, Path("/tmp"))
+    await harness.load(10)
+    large = "\n\n".join(text_of(f"large {n}", 1, 90) for n in range(300))
+    await harness.upsert("large", large)
+    event = DocumentEvent(harness.key("word"), inline=documents.docx_file())
+    await harness.send_raw(encode_event(event), key=event.key.record_key)
+    await harness.drained()
+    assert await harness.points("word")
+    harness.ledger.expect("word", await text_in(harness, "word"))
+    settled = await harness.settled()
+    row.result(
+        lost=settled.lost, duplicates=settled.duplicates, details=settled.details
+    )
+
+
+def can_write(pid: int, path: Path) -> bool:
+    """Whether a process could write there, as far as its mounts say."""
+    mounts = [
+        line.split() for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    ]
+    above = [each for each in mounts if path.is_relative_to(each[4])]
+    return "rw" in max(above, key=lambda each: len(each[4]))[5].split(",")
 
 
 # -- row 39 -----------------------------------------------------------------------

@@ -8,6 +8,10 @@ from __future__ import annotations
 import os
 import sys
 
+if "HEADRACE_READ_ONLY_BUT" in os.environ:
+    import read_only
+
+    read_only.install(os.environ["HEADRACE_READ_ONLY_BUT"])
 if "HEADRACE_CLOCK_SKEW" in os.environ:
     import skew
 

@@ -87,7 +87,7 @@ def test_each_segment_says_what_its_piece_said(pieces: list[Piece]) -> None:
     position = 0
     for piece in pieces:
         length = len(clean(piece.text))
-        for segment in segments:
+        for segment in segments if length else ():
             if segment.start < position + length and position < segment.end:
                 assert (piece.kind, piece.page) == (segment.kind, segment.page)
                 assert piece.heading_path == segment.heading_path

@@ -100,10 +100,30 @@ def test_unknown_binary_never_counts_as_plain() -> None:
 async def spooled(
     parts: list[TextPart], path: Path, *, metadata: Metadata | None = None
 ) -> Content:
-    spool = Spool(path)
+    spool = Spool(path, remove=Path.unlink)
     for part in parts:
         await spool.add(part, encode_text_part(part))
     return spool.finish(parser="p", metadata=metadata or Metadata())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+async def test_what_a_full_disk_took_is_removed_although_closing_fails_too() -> None:
+    removed: list[Path] = []
+    path = Path("/dev/full")
+    spool = Spool(path, remove=removed.append)
+    # Small enough to stay in the file's buffer, where it waits for the close.
+    await spool.add(TextPart("x" * INLINE_TEXT_BYTES))
+
+    async def fill() -> None:
+        for _ in range(5000):
+            await spool.add(TextPart("small"))
+
+    with pytest.raises(OSError, match="No space left"):
+        await fill()
+
+    spool.discard()
+
+    assert removed == [path]
 
 
 async def test_a_small_text_stays_in_memory_and_a_large_one_does_not(

@@ -1,6 +1,7 @@
 """Parser children: what they cannot do, and what becomes of those that die."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -352,3 +353,21 @@ async def _settled(measure: object) -> int:
         last = now
         await asyncio.sleep(0.1)
     return now
+
+
+async def test_a_child_that_cannot_be_started_leaves_no_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsing = Parsing(Workspace(tmp_path), LIMITS)
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+    for _ in range(3):
+        with pytest.raises(OSError, match="Too many open files"):
+            await parsing.parse(b"<p>x</p>")
+
+    left = [path.name for path in parsing.workspace.path.iterdir()]
+    assert not [name for name in left if name.startswith("directory-")]
+    await parsing.pool.close()

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +34,7 @@ class Content:
         parts: all of it, where it is small.
         path: else the file that holds it as a claim-checked text does.
         digest: SHA-256 of that file.
+        remove: removes it.
     """
 
     parser: str
@@ -41,11 +44,12 @@ class Content:
     parts: tuple[TextPart, ...] | None = None
     path: Path | None = None
     digest: bytes = b""
+    remove: Callable[[Path], None] | None = None
 
     def close(self) -> None:
         """Remove what is on disk; may be called twice."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        if self.path is not None and self.remove is not None:
+            self.remove(self.path)
 
 
 def small_content(
@@ -68,10 +72,16 @@ def small_content(
 
 
 class Spool:
-    """Takes a text part by part: in memory while it is small, then in a file."""
+    """Takes a text part by part: in memory while it is small, then in a file.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file, should there be one.
+        remove: removes it, never failing.
+    """
+
+    def __init__(self, path: Path, *, remove: Callable[[Path], None]) -> None:
         self._path = path
+        self._remove = remove
         self._file: BinaryIO | None = None
         self._held: list[TextPart] = []
         self._text_bytes = 0
@@ -109,6 +119,7 @@ class Spool:
             parts=None if spooled else tuple(self._held),
             path=self._path if spooled else None,
             digest=self._encoded.digest(),
+            remove=self._remove if spooled else None,
         )
 
     def close(self) -> None:
@@ -119,8 +130,9 @@ class Spool:
     def discard(self) -> None:
         """Close and remove the file: the document was not read to its end."""
         if self._file is not None:
-            self._file.close()
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # what it still holds finds the disk full again
+                self._file.close()
+            self._remove(self._path)
 
     def _fits(self) -> bool:
         return (

@@ -125,7 +125,7 @@ class Loading:
     ) -> Content:
         """By way of the work directory, and of a parser where it is no plain text."""
         path = self._workspace.file()
-        spool = Spool(self._workspace.file())
+        spool = self._spool()
         try:
             fetched = small or await self._fetch(event, path)
             if small is None:
@@ -145,7 +145,10 @@ class Loading:
             spool.discard()
             raise
         finally:
-            path.unlink(missing_ok=True)
+            self._workspace.remove(path)
+
+    def _spool(self) -> Spool:
+        return Spool(self._workspace.file(), remove=self._workspace.remove)
 
     async def _put(self, data: bytes, path: Path) -> None:
         if len(data) > self._max_bytes:
@@ -165,7 +168,7 @@ class Loading:
         if len(data) <= _SMALL_TEXT_BYTES:
             parts = tuple(text.parts)
             return small_content(parts, parser=text.parser, metadata=metadata)
-        spool = Spool(self._workspace.file())
+        spool = self._spool()
         try:
             for number, part in enumerate(text.parts):
                 if number:

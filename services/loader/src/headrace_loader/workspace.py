@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 _LOCK = "lock"
@@ -27,21 +28,42 @@ class Workspace:
         self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._count = 0
+        self._unwanted: set[Path] = set()
         for other in root.glob(f"{_PREFIX}*"):
             if other != self.path:
                 _remove_if_dead(other)
 
     def file(self) -> Path:
         """A path that nothing has yet."""
+        self._clear()
         self._count += 1
         return self.path.joinpath(f"file-{self._count}")
 
     def directory(self) -> Path:
         """A new directory."""
+        self._clear()
         self._count += 1
         path = self.path / f"directory-{self._count}"
         path.mkdir(mode=0o700)
         return path
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or directory of this workspace, if there is one.
+
+        Where a disk that fails does not let us it is done when a path is asked for the
+        next time: what is removed is over, and why it is over must be told, not this.
+        """
+        self._unwanted.add(path)
+        self._clear()
+
+    def _clear(self) -> None:
+        for path in list(self._unwanted):
+            with suppress(OSError):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+                self._unwanted.discard(path)
 
     def close(self) -> None:
         """Remove everything."""

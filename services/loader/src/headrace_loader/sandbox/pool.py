@@ -31,6 +31,7 @@ Sink = Callable[[TextPart, bytes], Awaitable[None]]
 
 _START_S = 30
 """For a child to import what it needs, on a busy machine."""
+_ERRORS = "errors"
 _STOPPED = {signal.SIGKILL, signal.SIGXCPU, signal.SIGXFSZ}
 
 _log = structlog.get_logger(__name__)
@@ -83,6 +84,7 @@ class ParserPool:
                 path.rename(child.input)  # noqa: ASYNC240  one directory entry
                 async with asyncio.timeout(self._limits.wall_s):
                     answer = await child.parse(request, sink)
+                child.input.unlink(missing_ok=True)
                 reusable = not child.worn(answer)
             except TimeoutError as error:
                 raise DocumentFailure(
@@ -93,7 +95,6 @@ class ParserPool:
                 ) from error
             finally:
                 if reusable:
-                    child.input.unlink(missing_ok=True)
                     self._idle.append(child)
                 else:
                     self._end(child)
@@ -119,14 +120,40 @@ class ParserPool:
 
     async def _start(self) -> _Child:
         directory = self._workspace.directory()
+        try:
+            process = await self._spawn(directory)
+        except BaseException:
+            self._workspace.remove(directory)
+            raise
+        child = _Child(process, directory, self._limits, remove=self._workspace.remove)
+        try:
+            async with asyncio.timeout(_START_S):
+                held = await child.hello()
+        except (TimeoutError, EOFError, ValueError) as error:
+            self._end(child)
+            errors = child.errors.read_text(errors="replace")
+            said = errors.strip().splitlines()[-1:]
+            raise SharedFailure(
+                "parser_unavailable",
+                f"a parser child does not start: {''.join(said)[:300] or 'no answer'}",
+            ) from error
+        except BaseException:
+            self._end(child)
+            raise
+        if not self.held:
+            self.held = tuple(held)
+            _log.info("parser children are confined", by=held)
+        self._all.add(child)
+        return child
+
+    async def _spawn(self, directory: Path) -> asyncio.subprocess.Process:
         options = {
             "directory": str(directory),
             "memory_bytes": self._limits.memory_bytes,
             "limits": asdict(self._limits.extraction),
         }
-        errors = directory / "errors"
-        with errors.open("wb") as stderr:
-            process = await asyncio.create_subprocess_exec(
+        with (directory / _ERRORS).open("wb") as stderr:
+            return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-I",
                 "-X",
@@ -142,25 +169,6 @@ class ParserPool:
                 start_new_session=True,
                 limit=frames.MAX_FRAME // 4,
             )
-        child = _Child(process, directory, self._limits)
-        try:
-            async with asyncio.timeout(_START_S):
-                held = await child.hello()
-        except (TimeoutError, EOFError, ValueError) as error:
-            self._end(child)
-            said = errors.read_text(errors="replace").strip().splitlines()[-1:]
-            raise SharedFailure(
-                "parser_unavailable",
-                f"a parser child does not start: {''.join(said)[:300] or 'no answer'}",
-            ) from error
-        except BaseException:
-            self._end(child)
-            raise
-        if not self.held:
-            self.held = tuple(held)
-            _log.info("parser children are confined", by=held)
-        self._all.add(child)
-        return child
 
 
 class _Child:
@@ -169,8 +177,12 @@ class _Child:
         process: asyncio.subprocess.Process,
         directory: Path,
         limits: ParserLimits,
+        *,
+        remove: Callable[[Path], None],
     ) -> None:
         self.input = directory / "input"
+        self.errors = directory / _ERRORS
+        self._remove = remove
         if process.stdin is None or process.stdout is None:
             raise ValueError("a child needs pipes")
         self._process = process
@@ -223,16 +235,14 @@ class _Child:
     def kill(self) -> None:
         with suppress(ProcessLookupError):
             self._process.kill()
-        self.input.unlink(missing_ok=True)
+        self._remove(self.input)
 
     async def ended(self) -> None:
         """Wait for the end, and let go of pipes and directory."""
         # What it wrote last must be read, or its pipe would stay open.
         with suppress(ConnectionError):
             await self._process.communicate()
-        (self._directory / "errors").unlink(missing_ok=True)
-        with suppress(OSError):
-            self._directory.rmdir()
+        self._remove(self._directory)
 
     async def _frame(self) -> tuple[bytes, bytes]:
         kind, length = frames.HEADER.unpack(
