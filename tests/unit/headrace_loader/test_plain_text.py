@@ -111,12 +111,11 @@ async def test_what_a_full_disk_took_is_removed_although_closing_fails_too() -> 
     removed: list[Path] = []
     path = Path("/dev/full")
     spool = Spool(path, remove=removed.append)
-    # Small enough to stay in the file's buffer, where it waits for the close.
-    await spool.add(TextPart("x" * INLINE_TEXT_BYTES))
 
     async def fill() -> None:
-        for _ in range(5000):
-            await spool.add(TextPart("small"))
+        # So small that some are in the file's buffer when it fails.
+        for _ in range(INLINE_TEXT_BYTES // 100 + 2):
+            await spool.add(TextPart("x" * 100))
 
     with pytest.raises(OSError, match="No space left"):
         await fill()
