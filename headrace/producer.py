@@ -3,7 +3,7 @@
 aiokafka's idempotent producer retries for as long as an outage lasts, so a ``send``
 just waits; ``stalled_s`` says for how long. What it cannot repair (a batch refused for
 good leaves a gap in its sequence, and every later one of that partition is refused) is
-repaired here by a new producer.
+repaired here by a new session.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
     ProducerClosed,
     UnknownTopicOrPartitionError,
 )
@@ -31,6 +31,7 @@ from headrace.handler import Headers
 from headrace.kafka import client_options
 from headrace.messages import Lane, OutputPosition
 from headrace.metrics import Metrics
+from headrace.producer_session import ProducerSession
 from headrace.settings import Settings
 from headrace.topology import Noun
 
@@ -141,41 +142,45 @@ class KafkaProducer:
 
 
 class _Line:
-    """One aiokafka producer, replaced when it is beyond repair."""
+    """One session at a time; another takes its place when it is beyond repair."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
-        self._producer: Any = None
-        self._replacing = asyncio.Lock()
+        self._session: ProducerSession | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
         self._alone = asyncio.Lock()
         self._closed = False
 
     @property
     def started(self) -> bool:
-        return self._producer is not None
+        return self._session is not None
 
     async def start(self) -> None:
-        while self._producer is None and not self._closed:
-            producer = AIOKafkaProducer(**self._options)
-            try:
-                await producer.start()
-            except KafkaError as error:
-                await producer.stop()
-                _log.warning("waiting for Kafka", problem=repr(error))
-                await asyncio.sleep(_START_RETRY_S)
-            except BaseException:
-                await producer.stop()
-                raise
-            else:
-                self._producer = producer
+        async with self._starting:
+            while self._session is None and not self._closed:
+                if self._ending is not None:
+                    await asyncio.wait({self._ending})
+                session = ProducerSession(self._options)
+                try:
+                    await session.start()
+                except KafkaError as error:
+                    _log.warning("waiting for Kafka", problem=repr(error))
+                    await asyncio.sleep(_START_RETRY_S)
+                    continue
+                if self._closed:
+                    await session.stop(timeout_s=0)
+                else:
+                    self._session = session
 
     async def stop(self, *, timeout_s: float) -> None:
         self._closed = True
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            with suppress(TimeoutError, KafkaError):
-                async with asyncio.timeout(timeout_s):
-                    await producer.stop()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.stop(timeout_s=timeout_s)
+        if self._ending is not None:
+            await asyncio.wait({self._ending}, timeout=timeout_s)
+            self._ending.cancel()
 
     async def send(
         self,
@@ -188,7 +193,7 @@ class _Line:
         headers: Headers,
     ) -> OutputPosition:
         while True:
-            # Another record's refusal may take the producer away under this one.
+            # Another record's refusal may end the session under this one.
             with suppress(ProducerClosed):
                 return await self._try(
                     topic,
@@ -209,9 +214,9 @@ class _Line:
         spread_by: bytes | None,
         headers: Headers,
     ) -> OutputPosition:
-        producer = await self._ready()
+        session = await self._ready()
         try:
-            count = len(await producer.partitions_for(topic))
+            count = await session.partitions(topic)
             if partition is None and spread_by is not None:
                 partition = partition_of(spread_by, count)
             elif partition is not None and partition >= count:
@@ -220,8 +225,8 @@ class _Line:
                     f"{topic} has no partition {partition}; "
                     "run `headrace topics check`",
                 )
-            delivered = await producer.send(
-                topic, value=value, key=key, partition=partition, headers=list(headers)
+            confirmed = await session.queue(
+                topic, key=key, value=value, partition=partition, headers=headers
             )
         except MessageSizeTooLargeError as error:
             raise _too_large(topic, str(error)) from error
@@ -230,21 +235,18 @@ class _Line:
         except KafkaTimeoutError as error:
             raise _unavailable(error) from error
         except KafkaError as error:
-            await self._fail(producer, error)
+            self._fail(session, error)
         try:
-            sent = await delivered
+            sent = await confirmed
         except MessageSizeTooLargeError as error:
-            await self._replace(producer, error)
-            async with self._alone:
-                sent = await self._send_alone(
-                    topic,
-                    key=key,
-                    value=value,
-                    partition=partition or 0,
-                    headers=headers,
-                )
+            # The broker judges the size of a batch: what others that went with it
+            # took must not be held against this record.
+            self._replace(session, error)
+            sent = await self._send_alone(
+                topic, key=key, value=value, partition=partition or 0, headers=headers
+            )
         except KafkaError as error:
-            await self._fail(producer, error)
+            self._fail(session, error)
         return OutputPosition(topic, sent.partition, sent.offset)
 
     async def _send_alone(
@@ -256,48 +258,45 @@ class _Line:
         partition: int,
         headers: Headers,
     ) -> RecordMetadata:
-        """Send a record in a batch of its own.
+        async with self._alone:
+            session = await self._ready()
+            try:
+                return await session.send_alone(
+                    topic, key=key, value=value, partition=partition, headers=headers
+                )
+            except MessageSizeTooLargeError as error:
+                self._replace(session, error)
+                why = "the broker refused its size"
+                raise _too_large(topic, why) from error
+            except KafkaError as error:
+                self._fail(session, error)
 
-        The broker judges the size of a batch: what others that went with it took must
-        not be held against this record.
-        """
-        producer = await self._ready()
-        batch = producer.create_batch()
-        batch.append(timestamp=None, key=key, value=value, headers=list(headers))
-        batch.close()
-        try:
-            return await (await producer.send_batch(batch, topic, partition=partition))
-        except MessageSizeTooLargeError as error:
-            await self._replace(producer, error)
-            raise _too_large(topic, "the broker refused its size") from error
-        except KafkaError as error:
-            await self._fail(producer, error)
-
-    async def _fail(self, producer: Any, error: KafkaError) -> NoReturn:
+    def _fail(self, session: ProducerSession, error: KafkaError) -> NoReturn:
         if isinstance(error, ProducerClosed):
             raise error
-        await self._replace(producer, error)
+        if isinstance(error, OutOfOrderSequenceNumber) and session is not self._session:
+            # It came behind the gap that the session was given up for.
+            raise ProducerClosed from error
+        self._replace(session, error)
         raise _unavailable(error) from error
 
-    async def _ready(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            async with self._replacing:
-                await self.start()
-        if self._producer is None:
+    async def _ready(self) -> ProducerSession:
+        if self._session is None:
+            await self.start()
+        if self._session is None:
             raise SharedFailure("shutting_down", "the producer is closed")
-        return self._producer
+        return self._session
 
-    async def _replace(self, broken: Any, error: KafkaError) -> None:
-        """A new producer, hence a new sequence, in place of ``broken``."""
-        if self._producer is not broken:
+    def _replace(self, broken: ProducerSession, error: KafkaError) -> None:
+        """Another session, hence another sequence, in place of ``broken``.
+
+        In a task: whoever noticed may be cancelled at any time.
+        """
+        if self._session is not broken:
             return
-        self._producer = None
+        self._session = None
         _log.error("the producer failed for good, making a new one", reason=repr(error))
-        # What is behind the gap would be tried again for ever.
-        broken._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  see above
-        with suppress(Exception):
-            async with asyncio.timeout(5):
-                await broken.stop()
+        self._ending = asyncio.create_task(broken.give_up())
 
 
 def _missing(topic: str) -> SharedFailure:
