@@ -73,19 +73,25 @@ def _fact_columns() -> list[Column[Any]]:
     ]
 
 
-STAGE_STATES = Table(
-    "stage_states",
-    SCHEMA,
-    _key(),
-    # Revision, or the arrival where there is none: as in the status topic's keys.
-    Column("work", String(320), primary_key=True),
-    # 1 loader to 4 indexer, so that later is more.
-    Column("stage", SmallInteger, primary_key=True, autoincrement=False),
-    # Its status was removed from the topic. The row stays as what was removed: else
-    # the removed status, coming once more, would be back.
-    Column("gone", Boolean, nullable=False),
-    *_fact_columns(),
-)
+def _mirror(name: str) -> Table:
+    return Table(
+        name,
+        SCHEMA,
+        _key(),
+        # Revision, or the arrival where there is none: as in the topic's keys.
+        Column("work", String(320), primary_key=True),
+        # 1 loader to 4 indexer, so that later is more.
+        Column("stage", SmallInteger, primary_key=True, autoincrement=False),
+        # Its status was removed from the topic. The row stays as what was removed:
+        # else the removed status, coming once more, would be back.
+        Column("gone", Boolean, nullable=False),
+        *_fact_columns(),
+    )
+
+
+STAGE_STATES = _mirror("stage_states")
+REBUILT_STATES = _mirror("rebuilt_states")
+"""What ``stage_states`` must be, while it is read from the topic again; else empty."""
 
 DOCUMENT_STATES = Table(
     "document_states",
@@ -116,6 +122,7 @@ JOB_DOCUMENTS = Table(
     _key(),
     Column("work", String(320), nullable=False),
     Column("stage", SmallInteger, nullable=False),
+    Column("status_offset", BigInteger, nullable=False),
     Column("state", String(32), nullable=False),
     Column("final", Boolean, nullable=False),
     Column("chunks", BigInteger, nullable=False),

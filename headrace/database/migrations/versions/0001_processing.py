@@ -16,15 +16,16 @@ down_revision = None
 
 def upgrade() -> None:
     """Make them."""
-    op.create_table(
-        "stage_states",
-        sa.Column("document", sa.String(36), nullable=False),
-        sa.Column("work", sa.String(320), nullable=False),
-        sa.Column("stage", sa.SmallInteger, nullable=False),
-        sa.Column("gone", sa.Boolean, nullable=False),
-        *_fact_columns(),
-        sa.PrimaryKeyConstraint("document", "work", "stage", name="pk_stage_states"),
-    )
+    for mirror in ("stage_states", "rebuilt_states"):
+        op.create_table(
+            mirror,
+            sa.Column("document", sa.String(36), nullable=False),
+            sa.Column("work", sa.String(320), nullable=False),
+            sa.Column("stage", sa.SmallInteger, nullable=False),
+            sa.Column("gone", sa.Boolean, nullable=False),
+            *_fact_columns(),
+            sa.PrimaryKeyConstraint("document", "work", "stage", name=f"pk_{mirror}"),
+        )
     op.create_table(
         "document_states",
         sa.Column("document", sa.String(36), nullable=False),
@@ -54,6 +55,7 @@ def upgrade() -> None:
         sa.Column("document", sa.String(36), nullable=False),
         sa.Column("work", sa.String(320), nullable=False),
         sa.Column("stage", sa.SmallInteger, nullable=False),
+        sa.Column("status_offset", sa.BigInteger, nullable=False),
         sa.Column("state", sa.String(32), nullable=False),
         sa.Column("final", sa.Boolean, nullable=False),
         sa.Column("chunks", sa.BigInteger, nullable=False),
