@@ -32,6 +32,7 @@ _log = structlog.get_logger(__name__)
 _COMMIT_PATIENCE_S = 3.0
 """Within the second that a revocation waits and the rebalance time-out, twice."""
 _RETRY_S = 1.0
+_NO_MEMBER = "this process is no member of the group any more"
 
 
 class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -58,6 +59,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         self._ids: dict[str, str] = {}
         self._listener: Listener | None = None
         self._metrics = metrics
+        self._committed: dict[TopicPartition, tuple[int, str]] | None = None
+        """Where this assignment began, and the notes; ``None``: not known."""
         self._next: dict[TopicPartition, int] = {}
         """Offset that the next record of a partition should have."""
         self._begun: set[TopicPartition] = set()
@@ -175,6 +178,17 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
                     "retention above the longest outage",
                 )
 
+    async def ask(self) -> None:
+        """Ask the group's coordinator something; returns once it has answered.
+
+        Raises:
+            CommitRefused: this process is no member of the group.
+            KafkaError: it cannot answer.
+        """
+        if self._lost:
+            raise CommitRefused(_NO_MEMBER)
+        await self._consumer.committed(TopicPartition(self._topics[0], 0))
+
     def pause(self, partitions: Iterable[Partition]) -> None:
         """See ``source.Source``."""
         self._consumer.pause(*self._held(partitions))
@@ -188,21 +202,20 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
     ) -> Mapping[Partition, Position]:
         """See ``source.Source``."""
         wanted = [TopicPartition(*place) for place in partitions]
+        if self._committed is None:
+            raise CommitFailed("what the group has committed is not known")
+        found = self._committed
         try:
             async with asyncio.timeout(_COMMIT_PATIENCE_S):
-                # What is public of it keeps the notes to itself.
-                coordinator = self._consumer._coordinator  # noqa: SLF001  see above
-                found = await coordinator.fetch_committed_offsets(wanted)
                 rest = [tp for tp in wanted if tp not in found]
                 begins = await self._consumer.beginning_offsets(rest) if rest else {}
                 ends = await self._consumer.end_offsets(wanted)
         except (KafkaError, TimeoutError) as error:
             raise CommitFailed(repr(error)) from error
-        committed = {tp: (at, note or "") for tp, (at, note) in found.items()}
-        committed |= {tp: (at, "") for tp, at in begins.items()}
+        committed = found | {tp: (at, "") for tp, at in begins.items()}
         return {
-            Partition(*tp): Position(at, ends[tp], note)
-            for tp, (at, note) in committed.items()
+            Partition(*tp): Position(committed[tp][0], ends[tp], committed[tp][1])
+            for tp in wanted
         }
 
     def note(self, partition: Partition, text: str) -> None:
@@ -212,7 +225,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """See ``source.Source``."""
         if self._lost:
-            raise CommitRefused("this process is no member of the group any more")
+            raise CommitRefused(_NO_MEMBER)
         try:
             async with asyncio.timeout(_COMMIT_PATIENCE_S):
                 await self._same_topics()
@@ -270,7 +283,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         except KafkaError as error:
             _log.warning("topic ids unknown, using the last", reason=repr(error))
         self._begun.clear()
-        self._next = await self._committed(assigned)
+        self._committed = await self._ask_committed(assigned)
+        self._next = {tp: at for tp, (at, _) in (self._committed or {}).items()}
         counts = {
             topic: len(self._consumer.partitions_for_topic(topic) or ())
             for topic in self._topics
@@ -278,18 +292,19 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._listener.assigned(partitions, counts=counts)
         self._told.set()
 
-    async def _committed(
+    async def _ask_committed(
         self, assigned: Iterable[TopicPartition]
-    ) -> dict[TopicPartition, int]:
-        """Where reading goes on, as far as that is known."""
-        places = list(assigned)
+    ) -> dict[TopicPartition, tuple[int, str]] | None:
+        """Offsets and notes, where there are any; ``None`` where nobody answers."""
         try:
             async with asyncio.timeout(_COMMIT_PATIENCE_S):
-                offsets = await asyncio.gather(*map(self._consumer.committed, places))
-        except (KafkaError, TimeoutError):
-            return {}
-        found = zip(places, offsets, strict=True)
-        return {tp: offset for tp, offset in found if offset is not None}
+                # What is public of it keeps the notes to itself.
+                coordinator = self._consumer._coordinator  # noqa: SLF001  see above
+                found = await coordinator.fetch_committed_offsets(list(assigned))
+        except (KafkaError, TimeoutError) as error:
+            _log.warning("committed offsets unknown", reason=repr(error))
+            return None
+        return {tp: (at, note or "") for tp, (at, note) in found.items()}
 
     @property
     def _lost(self) -> bool:

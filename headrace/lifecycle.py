@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings
 from headrace import logs
 from headrace.clock import Clock, SystemClock
 from headrace.consumer import ConsumingLoop
+from headrace.contact import Contact
 from headrace.dead_letters import DeadLetterTopics
 from headrace.errors import ConfigurationError, SharedFailure
 from headrace.handler import DeadLetters, Handler, Producer, StatusReporter
@@ -276,6 +277,11 @@ class StageProcess(Generic[S]):
             topics=inputs.values(),
             metrics=self._metrics,
         )
+        contact = Contact(
+            source.ask, patience_s=settings.session_timeout_s, clock=self._clock
+        )
+        stack.push_async_callback(contact.stop)
+        contact.start()
         self._loop = self._consuming(context, handler, source, lag)
         heartbeats = Heartbeats(
             in_work=self._loop.in_work,
@@ -288,6 +294,7 @@ class StageProcess(Generic[S]):
         heartbeats.start()
         self._problems = [
             lambda: source.problem,
+            lambda: contact.problem,
             lambda: producer.problem,
             handler.ready,
             lambda: self._loop.problem if self._loop else None,

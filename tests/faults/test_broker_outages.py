@@ -53,18 +53,20 @@ async def broken_while_loading(
     return back
 
 
+async def all_decline(harness: Harness) -> None:
+    """Each stage says that it cannot work, and that a restart would not help."""
+    for stage in Stage:
+        machine = harness.stage(stage)
+        await eventually(machine.declines, patience_s=60)
+        assert await machine.live()
+
+
 @pytest.mark.row("9", level=2, injected="broker restarted under load, clean and -9")
 async def test_row_09_broker_restarts(harness: Harness, row: Row) -> None:
     before = harness.pids()
     for clean in (True, False):
         back = await broken_while_loading(harness, clean=clean)
-        settled = await harness.settled()
-        row.result(
-            lost=settled.lost,
-            duplicates=settled.duplicates,
-            recovery_s=settled.at - back,
-            details=settled.details,
-        )
+        await harness.conclude(row, since=back)
     assert harness.pids() == before
     assert all(harness.stage(stage).alive for stage in Stage)
     # O5: at most what was in flight each time was paid for twice.
@@ -84,11 +86,7 @@ async def test_row_10_kafka_gone(harness: Harness, row: Row) -> None:
         await eventually(lambda: len(harness.provider.paid) > 10)
         await harness.broker.terminate()
         gone = time.monotonic()
-        for stage in Stage:
-            machine = harness.stage(stage)
-            # Each says that it cannot work, and that a restart would not help.
-            await eventually(machine.declines, patience_s=60)
-            assert await machine.live()
+        await all_decline(harness)
         await asyncio.sleep(max(0.0, scaled(60) - (time.monotonic() - gone)))
         assert not [s for s in Stage if not harness.stage(s).alive]
         await harness.broker.start()
@@ -107,5 +105,37 @@ async def test_row_10_kafka_gone(harness: Harness, row: Row) -> None:
         duplicates=settled.duplicates,
         recovery_s=settled.at - back,
         note="no process restarted",
+        details=settled.details,
+    )
+
+
+@pytest.mark.row("10", level=2, injected="a black hole before Kafka, nothing to do")
+async def test_row_10_kafka_silent(harness: Harness, row: Row) -> None:
+    before = harness.pids()
+    await harness.load(12)
+    await harness.settled()
+    broker = harness.proxy("broker")
+    broker.black_hole()
+    cut = time.monotonic()
+    # Nothing to send, nothing to commit, and no connection that breaks.
+    await all_decline(harness)
+    for stage in Stage:
+        assert "Kafka has not answered" in (
+            await harness.stage(stage).not_ready() or ""
+        )
+    noticed = time.monotonic() - cut
+    await broker.heal()
+    over = time.monotonic()
+    for stage in Stage:
+        await harness.stage(stage).wait_ready()
+    ready = time.monotonic() - over
+    await harness.load(12, prefix="afterwards")
+    settled = await harness.settled()
+    assert harness.pids() == before
+    row.result(
+        lost=settled.lost,
+        duplicates=settled.duplicates,
+        recovery_s=settled.at - over,
+        note=f"noticed after {noticed:.0f} s, ready again after {ready:.0f} s",
         details=settled.details,
     )

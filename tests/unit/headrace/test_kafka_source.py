@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
 
 from headrace import kafka_source
 from headrace.handler import Record
@@ -17,9 +18,28 @@ from headrace.kafka_source import KafkaSource
 from headrace.messages import Stage
 from headrace.metrics import Metrics
 from headrace.settings import StageSettings
-from headrace.source import CommitFailed, Partition
+from headrace.source import CommitFailed, CommitRefused, Partition, Position
 
 TP = TopicPartition("texts", 0)
+
+
+class Coordinator:
+    """The group's, as far as the source asks it."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self.member_id = "me"
+        self._consumer = consumer
+
+    async def fetch_committed_offsets(
+        self, partitions: list[TopicPartition]
+    ) -> dict[TopicPartition, tuple[int, str | None]]:
+        consumer = self._consumer
+        consumer.questions += 1
+        if consumer.away:
+            raise KafkaConnectionError
+        if consumer.last_committed is None:
+            return {}
+        return dict.fromkeys(partitions, (consumer.last_committed, consumer.note))
 
 
 class Consumer:
@@ -28,11 +48,15 @@ class Consumer:
     def __init__(self) -> None:
         self.records: asyncio.Queue[Any] = asyncio.Queue()
         self.last_committed: int | None = None
+        self.note: str | None = None
+        self.away = False
+        self.questions = 0
+        self.end = 20
         self.commits: list[object] = []
         self.ids = {"texts": "one"}
         self.begin = 0
         self._client = None
-        self._coordinator = SimpleNamespace(member_id="me")
+        self._coordinator = Coordinator(self)
 
     async def getmany(self, **_: object) -> dict[TopicPartition, list[Any]]:
         return {TP: [await self.records.get()]}
@@ -45,9 +69,6 @@ class Consumer:
     def partitions_for_topic(self, _: str) -> set[int]:
         return {0}
 
-    async def committed(self, _: TopicPartition) -> int | None:
-        return self.last_committed
-
     async def commit(self, offsets: object) -> None:
         self.commits.append(offsets)
 
@@ -55,6 +76,15 @@ class Consumer:
         self, partitions: list[TopicPartition]
     ) -> dict[TopicPartition, int]:
         return dict.fromkeys(partitions, self.begin)
+
+    async def end_offsets(
+        self, partitions: list[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, self.end)
+
+    async def committed(self, partition: TopicPartition) -> int | None:
+        found = await self._coordinator.fetch_committed_offsets([partition])
+        return found[partition][0] if found else None
 
 
 @dataclass
@@ -216,3 +246,46 @@ async def test_a_group_that_never_committed_misses_nothing(
         await fetching(source)
 
     assert lost(source) == 0
+
+
+async def test_what_was_committed_is_asked_once_for_an_assignment(
+    assigned: KafkaSource,
+) -> None:
+    place = Partition(*TP)
+    assert await assigned.positions([place]) == {place: Position(10, 20, "")}
+    assigned._consumer.note = "who has it"
+    await assigned.on_partitions_assigned([TP])
+    assert await assigned.positions([place]) == {place: Position(10, 20, "who has it")}
+    assert assigned._consumer.questions == 2
+
+
+async def test_where_nothing_was_committed_reading_begins_at_the_first(
+    source: KafkaSource,
+) -> None:
+    source._listener.tell.set()  # type: ignore[union-attr]
+    source._consumer.begin = 5
+    await source.on_partitions_assigned([TP])
+    assert await source.positions([Partition(*TP)]) == {
+        Partition(*TP): Position(5, 20, "")
+    }
+
+
+async def test_where_nobody_says_what_was_committed_nothing_is_made_up(
+    source: KafkaSource,
+) -> None:
+    source._listener.tell.set()  # type: ignore[union-attr]
+    source._consumer.away = True
+    await source.on_partitions_assigned([TP])
+    with pytest.raises(CommitFailed, match="not known"):
+        await source.positions([Partition(*TP)])
+
+
+async def test_only_a_member_of_the_group_is_answered(assigned: KafkaSource) -> None:
+    await assigned.ask()
+    assigned._consumer.away = True
+    with pytest.raises(KafkaConnectionError):
+        await assigned.ask()
+    assigned._consumer.away = False
+    assigned._consumer._coordinator.member_id = ""
+    with pytest.raises(CommitRefused, match="no member"):
+        await assigned.ask()
