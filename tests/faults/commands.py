@@ -1,4 +1,4 @@
-"""``headrace dlq`` as people use it, on the suite's stack."""
+"""``headrace`` as people use it, on the suite's stack."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from tests.support.cli import Answer, headrace
 
 
 async def dlq(harness: Harness, *arguments: str | Path) -> Answer:
-    """Run the command beside the suite's loop, which serves the proxies."""
+    """``headrace dlq``."""
+    return await run(harness, "dlq", *arguments)
+
+
+async def run(harness: Harness, *arguments: str | Path) -> Answer:
+    """Run a command beside the suite's loop, which serves the proxies."""
     return await asyncio.to_thread(
         headrace,
-        "dlq",
         *arguments,
         "--data-dir",
         "no-local-stack",

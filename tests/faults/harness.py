@@ -245,16 +245,24 @@ class Harness:
                 break
         self._sent[document] = (lane, sent.timestamp)
         if counts:
-            self.ledger.accepted(
-                document,
-                operation=event.operation,
-                text=text,
-                source_version=event.source_version,
-            )
-            self._entries.append(
-                LedgerEntry(event.key, event.operation, event.source_version)
-            )
+            self._count(event, text)
         return sent
+
+    def _count(self, event: DocumentEvent, text: str | None) -> None:
+        self.ledger.accepted(
+            event.key.document_id,
+            operation=event.operation,
+            text=text,
+            source_version=event.source_version,
+        )
+        self._entries.append(
+            LedgerEntry(event.key, event.operation, event.source_version)
+        )
+
+    def deleted(self, document: str) -> None:
+        """Count a delete that a command has sent."""
+        event = DocumentEvent(self.key(document), operation=Operation.DELETE)
+        self._count(event, text=None)
 
     async def send_raw(
         self,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from headrace.messages import Lane, State
+from headrace.identity import DEFAULT_TENANT
+from headrace.messages import DocumentEvent, Lane, State
+from headrace.settings import Settings
 from headrace_cli.documents import Job
-from headrace_cli.failures import EXIT_FAILED, EXIT_OK
+from headrace_cli.emptying import documents_of, taken_in
+from headrace_cli.failures import EXIT_FAILED, EXIT_OK, usage
 from headrace_cli.following import follow
 from headrace_cli.ingesting import Ingested, Ingestion, find, ingest
 from headrace_cli.kafka_client import reader, send_events
@@ -27,8 +30,20 @@ class Deletion:
 
     documents: Sequence[str]
     collection: str
-    tenant: str
+    tenant: str | None
+    """``None``: ``default`` for single documents, every one for all of them."""
+    everything: bool = False
+    sure: bool = False
+    """Whether all may go."""
     timeout_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a command line that names nothing, or both."""
+        if bool(self.documents) == self.everything:
+            raise usage(
+                "it is not clear what to delete",
+                "name ids of documents, or give --all for the whole collection",
+            )
 
 
 async def ingest_once(
@@ -60,14 +75,18 @@ async def delete_once(
     job = Job(
         id=f"cli-{uuid.uuid4()}",
         collection=deletion.collection,
-        tenant=deletion.tenant,
+        tenant=deletion.tenant or DEFAULT_TENANT,
         lane=Lane.INTERACTIVE,
     )
+    job.key("any")  # tenant and collection are checked before anything starts
     events = [job.delete(document) for document in dict.fromkeys(deletion.documents)]
-    ingested = Ingested(job, Outcomes(job.id), deleting=len(events))
-    needs = Needs(broker=True, stages=True)
+    ingested = Ingested(job, Outcomes(job.id))
+    needs = Needs(broker=True, stages=True, store=deletion.everything)
     async with opened(data_dir, needs, output) as pipeline:
         settings = pipeline.settings
+        if deletion.everything:
+            events = await _all_deletes(deletion, job, settings, output)
+        ingested.deleting = len(events)
         async with reader(settings, settings.topology.status) as status:
             await status.seek_to_end()
             ingested.outcomes.expect(event.key for event in events)
@@ -78,6 +97,24 @@ async def delete_once(
                 )
                 await resolve_deleted(ingested.outcomes.final.values(), settings)
     return _report(ingested, wait=wait, output=output)
+
+
+async def _all_deletes(
+    deletion: Deletion, job: Job, settings: Settings, output: Output
+) -> list[DocumentEvent]:
+    """For each document of the collection, once all that was sent before is known."""
+    collection, tenant = deletion.collection, deletion.tenant
+    if not deletion.sure:
+        keys = await documents_of(settings, collection=collection, tenant=tenant)
+        tenants = ", ".join(sorted({key.tenant for key in keys})) or "none"
+        raise usage(
+            f"this deletes all documents of collection {collection!r}: {len(keys)} "
+            f"now, of the tenants: {tenants}",
+            "add --yes if they are to go; --tenant narrows it down",
+        )
+    await taken_in(settings, timeout_s=deletion.timeout_s, note=output.note)
+    keys = await documents_of(settings, collection=collection, tenant=tenant)
+    return [replace(job, tenant=key.tenant).delete(key.document_id) for key in keys]
 
 
 def _report(ingested: Ingested, *, wait: bool, output: Output) -> int:
