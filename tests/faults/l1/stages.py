@@ -107,6 +107,9 @@ class _NoFiles:
     def file(self) -> Path:
         return Path("/nonexistent/headrace-simulation")
 
+    def remove(self, path: Path) -> None:
+        """There is none."""
+
     def close(self) -> None:
         """Nothing to remove."""
 
