@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from headrace.custody import Custody
@@ -91,6 +91,14 @@ class Assignment:
         """Records read and not finished."""
         return sum(p.tracker.in_flight for p in self.partitions.values())
 
+    def in_work(self) -> Iterator[Item]:
+        """Items that are worked on, or were and wait for their next try."""
+        yield from self.running
+        yield from self.timers
+        behind = (owner.behind for owner in self.partitions.values())
+        for items in behind:
+            yield from (item for item in items if item.started)
+
     def committable(self) -> dict[Partition, tuple[int, Custody]]:
         """What may be committed and is not yet."""
         found: dict[Partition, tuple[int, Custody]] = {}
@@ -109,11 +117,29 @@ class Assignment:
         self.timers.clear()
 
 
-def apart(partitions: Iterable[Partition], topics: Mapping[Lane, str]) -> list[int]:
-    """Numbers of which we were given only one lane's partition."""
-    by_lane = {
-        lane: {p.number for p in partitions if p.topic == topic}
-        for lane, topic in topics.items()
-    }
-    together = set.intersection(*by_lane.values())
-    return sorted(set.union(*by_lane.values()) - together)
+def misassigned(
+    partitions: Collection[Partition],
+    counts: Mapping[str, int],
+    *,
+    topics: Mapping[Lane, str],
+) -> str:
+    """What is wrong with these partitions; empty where nothing is.
+
+    Args:
+        partitions: those that were assigned.
+        counts: of the partitions of each topic.
+        topics: of both lanes.
+    """
+    if len({counts.get(topic, 0) for topic in topics.values()}) > 1:
+        return (
+            "the two lanes have different partition counts; run `headrace topics check`"
+        )
+    by_lane = [
+        {place.number for place in partitions if place.topic == topic}
+        for topic in topics.values()
+    ]
+    numbers = {place.number for place in partitions}
+    apart = sorted(numbers.difference(numbers.intersection(*by_lane)))
+    if apart:
+        return f"only one lane of partitions {apart} is assigned to this process"
+    return ""

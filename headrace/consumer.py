@@ -15,7 +15,6 @@ import asyncio
 from collections.abc import (
     Collection,
     Coroutine,
-    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -25,9 +24,10 @@ from typing import Any
 
 import structlog
 
-from headrace.assignment import Assignment, Item, OwnedPartition, apart
+from headrace.assignment import Assignment, Item, OwnedPartition, misassigned
 from headrace.caution import Caution
 from headrace.clock import Clock
+from headrace.committing import Committer
 from headrace.handler import Handler, Record
 from headrace.headers import CHUNKS, TOKENS, count_of
 from headrace.messages import Lane
@@ -35,16 +35,16 @@ from headrace.metrics import Metrics
 from headrace.parking import Parking
 from headrace.pausing import Ahead, LoopLimits, Pauses
 from headrace.scheduling import Schedule
-from headrace.source import CommitFailed, CommitRefused, Partition, Source
+from headrace.source import Partition, Source
 from headrace.watchdog import Watchdog
-from headrace.work import Outcome, Result, Worker
+from headrace.work import Worker
+from headrace.workflow import Workflow
 
 _log = structlog.get_logger(__name__)
 
 _FETCH_RECORDS = 32
 """By this much a partition may exceed its limit."""
 _FETCH_WAIT_S = 0.2
-_COMMIT_EVERY_S = 0.5
 _TICK_S = 1.0
 _REVOKE_WAIT_S = 1.0
 """What may finish before the partitions go; more would stop the whole group."""
@@ -52,12 +52,6 @@ _LAST_COMMIT_S = 1.0
 """For the last commit where draining took all of its time."""
 _LEAVE_S = 1.0
 """To leave the group: a broker that is away counts this member out by itself."""
-_CANCEL_PATIENCE_S = 10.0
-"""A handler that does not end by then ignores cancellation: the process must go."""
-
-
-class Stuck(Exception):
-    """The process cannot go on and must be replaced."""
 
 
 class ConsumingLoop:
@@ -87,7 +81,6 @@ class ConsumingLoop:
         self.last_tick = clock.monotonic()
         self._source = source
         self._handler = handler
-        self._worker = worker
         self._topics = topics
         self._lanes = {topic: lane for lane, topic in topics.items()}
         self._slots = limits.slots
@@ -100,6 +93,7 @@ class ConsumingLoop:
         self._watchdog = Watchdog(
             patience_s=limits.patience_s, metrics=metrics, clock=clock
         )
+        self._committer = Committer(source, metrics=metrics, clock=clock)
         self._caution = Caution(
             source,
             window=limits.partition_records + self._fetch_records,
@@ -109,15 +103,22 @@ class ConsumingLoop:
         )
         self._adopt = adopt
         self._parking = Parking()
+        self._workflow = Workflow(
+            worker=worker,
+            caution=self._caution,
+            committer=self._committer,
+            parking=self._parking,
+            pauses=self._pauses,
+            metrics=metrics,
+            clock=clock,
+            fail=self._fail,
+        )
         self._assignment = self._no_assignment()
-        self._commits = asyncio.Lock()
         self._stopping = False
         self._over = asyncio.Event()
-        self._idle = asyncio.Event()
         self._fatal: Exception | None = None
         self._reading: asyncio.Task[None] | None = None
         self._problem = "not yet assigned"
-        self._progress_ms = 0
 
     @property
     def problem(self) -> str | None:
@@ -128,11 +129,7 @@ class ConsumingLoop:
 
     def in_work(self) -> Iterator[Item]:
         """Records that are worked on, or were and wait for their next try."""
-        assignment = self._assignment
-        yield from assignment.running
-        yield from assignment.timers
-        for owner in assignment.partitions.values():
-            yield from (item for item in owner.behind if item.started)
+        return self._assignment.in_work()
 
     # -- life -------------------------------------------------------------------
 
@@ -156,7 +153,9 @@ class ConsumingLoop:
                 task.cancel()
             await asyncio.wait(tasks)
             self._assignment.close()
-            await self._end([*self._assignment.running, *self._parking.leave()])
+            await self._workflow.end(
+                [*self._assignment.running, *self._parking.leave()]
+            )
             try:
                 async with asyncio.timeout(_LEAVE_S):
                     await self._source.stop()
@@ -176,13 +175,13 @@ class ConsumingLoop:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 while not self._drained():
-                    self._idle.clear()
-                    await self._idle.wait()
+                    self._workflow.idle.clear()
+                    await self._workflow.idle.wait()
         self._assignment.close()
         self._caution.hand_over(self._assignment)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(deadline + _LAST_COMMIT_S):
-                await self._commit(self._assignment)
+                await self._committer.commit(self._assignment)
         self._over.set()
 
     def _drained(self) -> bool:
@@ -212,12 +211,12 @@ class ConsumingLoop:
         try:
             assignment.close()
             if not lost:
-                await self._wait(assignment.running, _REVOKE_WAIT_S)
+                await self._workflow.wait(assignment.running, _REVOKE_WAIT_S)
                 self._caution.hand_over(assignment)
-                await self._commit(assignment)
+                await self._committer.commit(assignment)
             if self._adopt and not self._stopping and not assignment.suspects:
                 assignment.running = self._parking.park(assignment.running)
-            await self._end(assignment.running)
+            await self._workflow.end(assignment.running)
         except Exception as error:  # noqa: BLE001  the caller would swallow it
             self._fail(error)
         finally:
@@ -226,19 +225,19 @@ class ConsumingLoop:
                 self._assignment = self._no_assignment()
                 self._pauses.reset()
                 self._watchdog.look(())
-            self._idle.set()
+            self._workflow.idle.set()
 
     async def assigned(
         self, partitions: frozenset[Partition], *, counts: Mapping[str, int]
     ) -> None:
         """See ``source.Listener``."""
         try:
-            await self._end(self._parking.leave(partitions))
+            await self._workflow.end(self._parking.leave(partitions))
             await self._own(partitions)
             total = sum(counts.get(topic, 0) for topic in self._topics.values())
             self._handler.assigned(len(partitions) / total if total else 0.0)
             if not self._stopping:
-                self._problem = self._misassigned(partitions, counts)
+                self._problem = misassigned(partitions, counts, topics=self._topics)
         except Exception as error:  # noqa: BLE001  the caller would swallow it
             self._fail(error)
 
@@ -250,47 +249,16 @@ class ConsumingLoop:
             )
         await self._caution.take(assignment)
         if assignment.suspects:
-            await self._end(self._parking.leave())
+            await self._workflow.end(self._parking.leave())
         # Whoever finds them later must find our name, should we die at once.
-        await self._commit(assignment)
+        await self._committer.commit(assignment)
         self._assignment = assignment
         self._metrics.assigned_partitions.set(len(partitions))
         names = [f"{p.topic}/{p.number}" for p in sorted(partitions)]
         _log.info("partitions assigned", partitions=names)
 
-    def _misassigned(
-        self, partitions: Collection[Partition], counts: Mapping[str, int]
-    ) -> str:
-        sizes = {counts.get(topic, 0) for topic in self._topics.values()}
-        if len(sizes) > 1:
-            return (
-                "the two lanes have different partition counts; "
-                "run `headrace topics check`"
-            )
-        numbers = apart(partitions, self._topics)
-        if numbers:
-            return f"only one lane of partitions {numbers} is assigned to this process"
-        return ""
-
     def _no_assignment(self) -> Assignment:
         return Assignment(Schedule(self._slots), open=False)
-
-    async def _end(self, items: Iterable[Item]) -> None:
-        """Cancel work and wait for its end: nobody may find it alive."""
-        items = list(items)
-        for item in items:
-            if item.task is not None:
-                item.task.cancel()
-        if await self._wait(items, _CANCEL_PATIENCE_S):
-            raise Stuck("a handler did not end although it was cancelled")
-
-    async def _wait(self, items: Iterable[Item], timeout_s: float) -> bool:
-        """Whether something still runs after the time-out."""
-        tasks = [item.task for item in items if item.task is not None]
-        if not tasks:
-            return False
-        _, pending = await asyncio.wait(tasks, timeout=timeout_s)
-        return bool(pending)
 
     # -- reading ----------------------------------------------------------------
 
@@ -326,7 +294,7 @@ class ConsumingLoop:
             if self._parking:
                 parked = self._parking.claim(record)
                 if parked is not None:
-                    self._adopt_item(parked, assignment, owner)
+                    self._workflow.adopt(parked, assignment, owner)
                     continue
             item = Item(record, assignment, owner, owner.lane, record.key, size, now)
             assignment.schedule.add(item)
@@ -335,136 +303,10 @@ class ConsumingLoop:
         self._metrics.received_bytes.inc(arrived_bytes)
         self._metrics.received_chunks.inc(chunks)
         self._metrics.received_tokens.inc(tokens)
-        self._start_ready(assignment)
+        self._workflow.start_ready(assignment)
         everyone = assignment.partitions.values()
         for owner in everyone if self._pauses.crowded else touched:
             self._pauses.review(owner)
-
-    def _adopt_item(
-        self, item: Item, assignment: Assignment, owner: OwnedPartition
-    ) -> None:
-        """Take over the work on a record that ran when its partition was revoked."""
-        item.assignment, item.owner = assignment, owner
-        if item.done:
-            self._finish(item)
-            return
-        assignment.schedule.adopt(item)
-        assignment.running.add(item)
-
-    # -- working ----------------------------------------------------------------
-
-    def _start_ready(self, assignment: Assignment) -> None:
-        if not assignment.open:
-            return
-        while (item := self._next(assignment)) is not None:
-            held = item.owner.held and not item.outages
-            if held or (assignment.suspects and not self._caution.may_start(item)):
-                assignment.schedule.wait(item)
-                item.owner.behind.append(item)
-                continue
-            if not item.started:
-                item.started = self._clock.monotonic()
-                waited = self._clock.now_ms() - item.record.timestamp_ms
-                self._metrics.waiting_seconds.observe(max(waited, 0) / 1000)
-            assignment.running.add(item)
-            assignment.together += 1
-            item.task = asyncio.create_task(self._work(item))
-
-    def _next(self, assignment: Assignment) -> Item | None:
-        if assignment.suspects and not self._caution.room(assignment):
-            return None
-        return assignment.schedule.take()
-
-    async def _begin_in_doubt(self, item: Item) -> None:
-        """Kafka must know what is in work, before it may kill."""
-        self._caution.begin(item)
-        while not await self._commit(item.assignment):
-            await self._clock.sleep(_COMMIT_EVERY_S)
-
-    async def _work(self, item: Item) -> None:
-        try:
-            if item.assignment.suspects:
-                await self._begin_in_doubt(item)
-            if self._parking:
-                await self._parking.ended(item.key)
-            result = await self._worker.attempt(item)
-            if item.owner.custody.alone:
-                self._caution.end(item)
-                await self._commit(item.assignment)
-            self._settle(item, result)
-        except asyncio.CancelledError:
-            item.assignment.running.discard(item)
-            raise
-        except Exception as error:  # noqa: BLE001  run raises it
-            self._fail(error)
-
-    def _settle(self, item: Item, result: Result) -> None:
-        assignment = item.assignment
-        assignment.running.discard(item)
-        item.done = result.outcome in (Outcome.DONE, Outcome.DEAD_LETTER)
-        if assignment.ended:
-            return
-        if item.done:
-            self._processed(item, result.outcome)
-            assignment.schedule.finish(item)
-            self._finish(item)
-        else:
-            assignment.schedule.wait(item)
-            self._later(item, result)
-        self._start_ready(assignment)
-        if not assignment.running:
-            self._idle.set()
-
-    def _processed(self, item: Item, outcome: Outcome) -> None:
-        seconds = self._clock.monotonic() - item.started
-        self._metrics.processed_records(outcome).inc()
-        self._metrics.processing_seconds.observe(seconds)
-        self._progress_ms = self._clock.now_ms()
-
-    def _finish(self, item: Item) -> None:
-        owner = item.owner
-        owner.tracker.finish(item.record.offset)
-        self._pauses.process_bytes -= item.size
-        if owner.held or item.assignment.suspects:
-            self._release(owner, item.assignment)
-        if item.outage:
-            self._wake(item.outage, item.assignment)
-        self._pauses.finished(owner)
-
-    def _later(self, item: Item, result: Result) -> None:
-        """Set the next try of an item; hold its partition after a shared failure."""
-        owner, assignment = item.owner, item.assignment
-        if result.outcome is Outcome.HOLD:
-            owner.held = result.reason
-        elif owner.held:
-            self._release(owner, assignment)
-        self._pauses.review(owner)
-        if assignment.open:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(result.wait_s, self._again, item)
-            assignment.timers[item] = timer
-
-    def _again(self, item: Item) -> None:
-        item.assignment.timers.pop(item, None)
-        item.assignment.schedule.again(item)
-        self._start_ready(item.assignment)
-
-    def _wake(self, outage: str, assignment: Assignment) -> None:
-        """An outage is over: let nobody sit out its wait.
-
-        Else the longest wait of each stage in turn would come on top of the outage.
-        """
-        waiting = [item for item in assignment.timers if item.outage == outage]
-        for item in waiting:
-            assignment.timers[item].cancel()
-            self._again(item)
-
-    def _release(self, owner: OwnedPartition, assignment: Assignment) -> None:
-        """Nothing holds the partition any more: go on with it."""
-        owner.held = ""
-        for item in reversed(owner.behind):
-            assignment.schedule.again(item)
-        owner.behind.clear()
 
     # -- keeping up -------------------------------------------------------------
 
@@ -476,49 +318,18 @@ class ConsumingLoop:
             if assignment.open:
                 self._pauses.tick(assignment.partitions.values())
                 self._watchdog.look(assignment.partitions.values())
-                self._end_caution(assignment)
-            if self._progress_ms:
+                self._workflow.end_caution(assignment)
+            if self._workflow.progress_ms:
                 progress = self._metrics.last_progress_timestamp_seconds
-                progress.set(self._progress_ms / 1000)
+                progress.set(self._workflow.progress_ms / 1000)
             self._metrics.in_flight_records.set(assignment.in_flight_records)
             self._metrics.in_flight_bytes.set(self._pauses.process_bytes)
 
-    def _end_caution(self, assignment: Assignment) -> None:
-        for owner in self._caution.look(assignment):
-            if not owner.held:
-                self._release(owner, assignment)
-            self._start_ready(assignment)
-
     async def _commit_loop(self) -> None:
         while True:
-            await self._clock.sleep(_COMMIT_EVERY_S)
+            await self._committer.pause()
             if self._assignment.open:
-                await self._commit(self._assignment)
-
-    async def _commit(self, assignment: Assignment) -> bool:
-        """Commit what is finished; whether all of it is."""
-        async with self._commits:
-            found = {} if assignment.ended else assignment.committable()
-            if not found:
-                return True
-            for place, (_, custody) in found.items():
-                self._source.note(place, custody.note)
-            try:
-                await self._source.commit(
-                    {place: offset for place, (offset, _) in found.items()}
-                )
-            except CommitRefused as error:
-                # The group takes the partitions away, or has done so.
-                self._metrics.commit_failures("refused").inc()
-                _log.warning("commit refused", reason=str(error))
-            except CommitFailed as error:
-                self._metrics.commit_failures("failed").inc()
-                _log.warning("commit failed", reason=str(error))
-            else:
-                for place, committed in found.items():
-                    assignment.partitions[place].committed = committed
-                return True
-            return False
+                await self._committer.commit(self._assignment)
 
 
 def _announced(record: Record) -> tuple[int, int]:

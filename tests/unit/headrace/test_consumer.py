@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from headrace.assignment import Item
-from headrace.consumer import ConsumingLoop, Stuck
+from headrace.consumer import ConsumingLoop
 from headrace.errors import DocumentFailure, SharedFailure, Unreadable
 from headrace.handler import Delivery, Record
 from headrace.messages import Lane, Stage, StatusError
@@ -20,6 +20,7 @@ from headrace.pausing import LoopLimits
 from headrace.retries import Backoff
 from headrace.source import Partition
 from headrace.work import Worker
+from headrace.workflow import Stuck
 from tests.support.fake_source import FakeBroker, FakeSource
 from tests.support.virtual_time import VirtualClock, run_virtual
 
