@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -76,11 +77,15 @@ class Assignment:
     partitions: dict[Partition, OwnedPartition] = field(default_factory=dict)
     running: set[Item] = field(default_factory=set)
     timers: dict[Item, asyncio.TimerHandle] = field(default_factory=dict)
-    suspects: set[OwnedPartition] = field(default_factory=set)
-    """Partitions that may hold what kills a process. While there are any, few records
-    of the whole process are worked on at a time, or one."""
-    together: int = 0
-    """Records begun since last none was in work, while there are suspects."""
+    doubtful: set[OwnedPartition] = field(default_factory=set)
+    """Partitions that may hold what kills a process, as far as Kafka knows; see
+    ``caution``."""
+    waiting: deque[Item] = field(default_factory=deque)
+    """Doubtful items whose turn it was while enough of them were in work."""
+    suspects: deque[Item] = field(default_factory=deque)
+    """Items whose turn it was and that wait until nothing else is in work."""
+    alone: Item | None = None
+    """The last of them; while it runs, nothing else does."""
     open: bool = True
     """Whether something may be started."""
     ended: bool = False
@@ -96,7 +101,7 @@ class Assignment:
         yield from self.running
         yield from self.timers
         behind = (owner.behind for owner in self.partitions.values())
-        for items in behind:
+        for items in (self.waiting, self.suspects, *behind):
             yield from (item for item in items if item.started)
 
     def committable(self) -> dict[Partition, tuple[int, Custody]]:

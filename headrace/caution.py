@@ -12,7 +12,8 @@ import structlog
 
 from headrace.assignment import Assignment, Item, OwnedPartition
 from headrace.clock import Clock
-from headrace.custody import FATAL, Custody, Doubt
+from headrace.committing import Committer
+from headrace.custody import FATAL, Custody
 from headrace.messages import StatusError
 from headrace.metrics import Metrics
 from headrace.source import CommitFailed, Source
@@ -21,6 +22,8 @@ _log = structlog.get_logger(__name__)
 
 _IDLE_S = 10.0
 """A partition from which nothing comes for so long has nothing that kills."""
+_FEW = 64
+"""At most, however many are worked on otherwise: their offsets must fit a note."""
 
 CRASHED = StatusError(
     "crashed_process",
@@ -36,22 +39,23 @@ class Caution:
 
     Args:
         window: records of a partition that may be in work beyond its first.
-        few: records of the process that are begun together after a death; the next
-            ones when all of them have ended.
+        slots: records of the process that are worked on together without doubt.
     """
 
     def __init__(
         self,
         source: Source,
         *,
+        committer: Committer,
         window: int,
-        few: int,
+        slots: int,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._source = source
+        self._committer = committer
         self._window = window
-        self._few = few
+        self._few = min(max(1, slots // 4), _FEW)
         self._metrics = metrics
         self._clock = clock
         self._name = uuid4().hex[:12]
@@ -67,68 +71,130 @@ class Caution:
             return
         for place, at in found.items():
             owner = assignment.partitions[place]
-            before = Custody.read(at.note)
             owner.base = at.offset
             owner.busy = now
-            owner.custody = before.taken(
+            owner.custody = Custody.read(at.note).taken(
                 self._name,
                 offset=at.offset,
                 until=min(at.offset + self._window, at.end),
             )
-            if owner.custody.doubt:
-                assignment.suspects.add(owner)
+            if owner.custody.doubtful:
+                assignment.doubtful.add(owner)
                 _log.warning(
                     "the last owner of a partition did not hand it over",
                     partition=f"{place.topic}/{place.number}",
                     offset=at.offset,
                     until=owner.custody.until,
-                    at_a_time="one" if owner.custody.doubt is Doubt.ONE else "a few",
+                    suspects=dict(owner.custody.suspects),
                 )
-
-    def room(self, assignment: Assignment) -> bool:
-        """Whether another record may be begun now."""
-        if not assignment.running:
-            assignment.together = 0
-        doubts = [owner.custody.doubt for owner in assignment.suspects]
-        return assignment.together < (1 if Doubt.ONE in doubts else self._few)
-
-    def may_start(self, item: Item) -> bool:
-        """Whether it is this record's turn: where each is alone, in their order."""
-        return (
-            item.owner.custody.doubt is not Doubt.ONE
-            or item.record.offset == item.owner.tracker.committable
-        )
-
-    def begin(self, item: Item) -> None:
-        """A record is to be worked on; the caller commits before it is."""
-        owner, offset = item.owner, item.record.offset
-        if item.given_up is not None or not owner.custody.doubt:
-            return
-        if owner.custody.fatal(offset):
-            item.given_up, item.failures = CRASHED, owner.custody.killed
-        else:
-            owner.custody = owner.custody.starts(offset)
-
-    def end(self, item: Item) -> None:
-        """The work on it came to an end."""
-        item.owner.custody = item.owner.custody.ended()
+        self._metrics.doubtful_partitions.set(len(assignment.doubtful))
 
     def hand_over(self, assignment: Assignment) -> None:
         """The partitions go, in order; the caller commits."""
         for owner in assignment.partitions.values():
             owner.custody = owner.custody.handed_over()
 
-    def look(self, assignment: Assignment) -> list[OwnedPartition]:
-        """Those whose doubtful records are through, since the last look."""
+    # -- whose turn it is -------------------------------------------------------
+
+    def take_next(self, assignment: Assignment) -> Item | None:
+        """What is worked on next, while there is doubt.
+
+        A suspect waits until nothing is in work, and nothing is begun meanwhile, nor
+        until it has ended. It waits only once it has been handed out: before that it
+        may be behind others of its key, which must not wait for it. Of what else is
+        doubtful a few are in work at a time; all other partitions go on as ever.
+        """
+        schedule = assignment.schedule
+        if assignment.alone in assignment.running:
+            return None
+        while True:
+            if assignment.suspects:
+                if assignment.running:
+                    return None
+                item = assignment.alone = assignment.suspects.popleft()
+                schedule.resume(item)
+                return item
+            room = self._room(assignment)
+            if room and assignment.waiting:
+                item = assignment.waiting.popleft()
+                schedule.resume(item)
+                return item
+            taken = schedule.take()
+            if taken is None:
+                return None
+            custody = taken.owner.custody
+            if taken.record.offset in custody.suspects:
+                assignment.suspects.append(taken)
+            elif custody.doubtful and not room:
+                assignment.waiting.append(taken)
+            else:
+                return taken
+            schedule.wait(taken)
+
+    def _room(self, assignment: Assignment) -> bool:
+        in_work = sum(len(owner.custody.working) for owner in assignment.doubtful)
+        return in_work < self._few
+
+    # -- one record -------------------------------------------------------------
+
+    def begin(self, item: Item) -> None:
+        """A record is to be worked on, once that is ``told``."""
+        owner, offset = item.owner, item.record.offset
+        if item.given_up is not None or not owner.custody.doubtful:
+            return
+        if owner.custody.fatal(offset):
+            item.given_up, item.failures = CRASHED, owner.custody.suspects[offset]
+        else:
+            owner.custody = owner.custody.starts(offset)
+
+    async def told(self, item: Item) -> None:
+        """Kafka must know what is in work, before it may kill.
+
+        And that there is no doubt any more, before others are worked on unannounced.
+        """
+        owner, assignment = item.owner, item.assignment
+        if owner in assignment.doubtful:
+            await self._committer.surely(assignment)
+            self._trust(owner, assignment)
+
+    async def end(self, item: Item) -> None:
+        """A try came to its end. What was alone is not blamed for what comes next."""
+        owner = item.owner
+        owner.custody = owner.custody.ended(item.record.offset, done=item.done)
+        if item is item.assignment.alone:
+            await self._committer.surely(item.assignment)
+
+    # -- the end of doubt -------------------------------------------------------
+
+    def review(self, owner: OwnedPartition, assignment: Assignment) -> None:
+        """A record of the partition is finished."""
+        if owner.custody.doubtful and owner.position is not None:
+            self._now(owner, owner.custody.past(owner.position), assignment)
+
+    def look(self, assignment: Assignment) -> None:
+        """End the doubt of partitions from which nothing more comes."""
         now = self._clock.monotonic()
-        cleared = []
-        for owner in assignment.suspects:
+        for owner in list(assignment.doubtful):
             if owner.tracker.in_flight or owner.paused:
                 owner.busy = now
-            idle = now - owner.busy >= _IDLE_S
-            if idle or (owner.position or 0) >= owner.custody.until:
-                owner.custody = owner.custody.cleared()
-                cleared.append(owner)
-        assignment.suspects.difference_update(cleared)
-        self._metrics.doubtful_partitions.set(len(assignment.suspects))
-        return cleared
+            elif now - owner.busy >= _IDLE_S:
+                self._now(owner, owner.custody.cleared(), assignment)
+            self._trust(owner, assignment)
+
+    def _now(
+        self, owner: OwnedPartition, custody: Custody, assignment: Assignment
+    ) -> None:
+        owner.custody = custody
+        if not custody.doubtful:
+            # Judged anew: some of them, or all, need not wait any more.
+            for item in reversed([*assignment.suspects, *assignment.waiting]):
+                assignment.schedule.again(item)
+            assignment.suspects.clear()
+            assignment.waiting.clear()
+
+    def _trust(self, owner: OwnedPartition, assignment: Assignment) -> None:
+        """End the caution, if the last commit has told that there is no doubt."""
+        told = owner.committed is not None and owner.committed[1] == owner.custody
+        if told and not owner.custody.doubtful:
+            assignment.doubtful.discard(owner)
+            self._metrics.doubtful_partitions.set(len(assignment.doubtful))

@@ -96,8 +96,9 @@ class ConsumingLoop:
         self._committer = Committer(source, metrics=metrics, clock=clock)
         self._caution = Caution(
             source,
-            window=limits.partition_records + self._fetch_records,
-            few=max(1, limits.slots // 4),
+            committer=self._committer,
+            window=2 * (limits.partition_records + self._fetch_records),
+            slots=limits.slots,
             metrics=metrics,
             clock=clock,
         )
@@ -106,7 +107,6 @@ class ConsumingLoop:
         self._workflow = Workflow(
             worker=worker,
             caution=self._caution,
-            committer=self._committer,
             parking=self._parking,
             pauses=self._pauses,
             metrics=metrics,
@@ -214,7 +214,7 @@ class ConsumingLoop:
                 await self._workflow.wait(assignment.running, _REVOKE_WAIT_S)
                 self._caution.hand_over(assignment)
                 await self._committer.commit(assignment)
-            if self._adopt and not self._stopping and not assignment.suspects:
+            if self._adopt and not self._stopping and not assignment.doubtful:
                 assignment.running = self._parking.park(assignment.running)
             await self._workflow.end(assignment.running)
         except Exception as error:  # noqa: BLE001  the caller would swallow it
@@ -248,7 +248,7 @@ class ConsumingLoop:
                 partition, self._lanes[partition.topic]
             )
         await self._caution.take(assignment)
-        if assignment.suspects:
+        if assignment.doubtful:
             await self._workflow.end(self._parking.leave())
         # Whoever finds them later must find our name, should we die at once.
         await self._committer.commit(assignment)
@@ -318,7 +318,8 @@ class ConsumingLoop:
             if assignment.open:
                 self._pauses.tick(assignment.partitions.values())
                 self._watchdog.look(assignment.partitions.values())
-                self._workflow.end_caution(assignment)
+                self._caution.look(assignment)
+                self._workflow.start_ready(assignment)
             if self._workflow.progress_ms:
                 progress = self._metrics.last_progress_timestamp_seconds
                 progress.set(self._workflow.progress_ms / 1000)

@@ -93,6 +93,10 @@ class Schedule(Generic[W]):
         """The wait is over: it goes before items that have never run."""
         self._ready[item.lane].appendleft(item)
 
+    def resume(self, item: W) -> None:
+        """The wait is over and it starts at once, even where no slot is free."""
+        self._out[item.lane] += 1
+
     def finish(self, item: W) -> None:
         """Over: the slot and the key are free."""
         self._out[item.lane] -= 1

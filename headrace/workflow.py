@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from headrace.assignment import Assignment, Item, OwnedPartition
 from headrace.caution import Caution
 from headrace.clock import Clock
-from headrace.committing import Committer
 from headrace.metrics import Metrics
 from headrace.parking import Parking
 from headrace.pausing import Pauses
@@ -38,7 +37,6 @@ class Workflow:
         *,
         worker: Worker,
         caution: Caution,
-        committer: Committer,
         parking: Parking,
         pauses: Pauses,
         metrics: Metrics,
@@ -49,7 +47,6 @@ class Workflow:
         self.progress_ms = 0
         self._worker = worker
         self._caution = caution
-        self._committer = committer
         self._parking = parking
         self._pauses = pauses
         self._metrics = metrics
@@ -61,8 +58,7 @@ class Workflow:
         if not assignment.open:
             return
         while (item := self._next(assignment)) is not None:
-            held = item.owner.held and not item.outages
-            if held or (assignment.suspects and not self._caution.may_start(item)):
+            if item.owner.held and not item.outages:
                 assignment.schedule.wait(item)
                 item.owner.behind.append(item)
                 continue
@@ -70,13 +66,14 @@ class Workflow:
                 item.started = self._clock.monotonic()
                 waited = self._clock.now_ms() - item.record.timestamp_ms
                 self._metrics.waiting_seconds.observe(max(waited, 0) / 1000)
+            if assignment.doubtful:
+                self._caution.begin(item)
             assignment.running.add(item)
-            assignment.together += 1
             item.task = asyncio.create_task(self._work(item))
 
     def _next(self, assignment: Assignment) -> Item | None:
-        if assignment.suspects and not self._caution.room(assignment):
-            return None
+        if assignment.doubtful:
+            return self._caution.take_next(assignment)
         return assignment.schedule.take()
 
     def adopt(self, item: Item, assignment: Assignment, owner: OwnedPartition) -> None:
@@ -87,13 +84,6 @@ class Workflow:
             return
         assignment.schedule.adopt(item)
         assignment.running.add(item)
-
-    def end_caution(self, assignment: Assignment) -> None:
-        """Go on with partitions whose doubtful records are through."""
-        for owner in self._caution.look(assignment):
-            if not owner.held:
-                self._release(owner, assignment)
-            self.start_ready(assignment)
 
     async def end(self, items: Iterable[Item]) -> None:
         """Cancel work and wait for its end: nobody may find it alive.
@@ -118,16 +108,14 @@ class Workflow:
 
     async def _work(self, item: Item) -> None:
         try:
-            if item.assignment.suspects:
-                # Kafka must know what is in work, before it may kill.
-                self._caution.begin(item)
-                await self._committer.surely(item.assignment)
+            if item.assignment.doubtful:
+                await self._caution.told(item)
             if self._parking:
                 await self._parking.ended(item.key)
             result = await self._worker.attempt(item)
-            if item.owner.custody.alone:
-                self._caution.end(item)
-                await self._committer.commit(item.assignment)
+            item.done = result.outcome in (Outcome.DONE, Outcome.DEAD_LETTER)
+            if item.assignment.doubtful:
+                await self._caution.end(item)
             self._settle(item, result)
         except asyncio.CancelledError:
             item.assignment.running.discard(item)
@@ -138,7 +126,6 @@ class Workflow:
     def _settle(self, item: Item, result: Result) -> None:
         assignment = item.assignment
         assignment.running.discard(item)
-        item.done = result.outcome in (Outcome.DONE, Outcome.DEAD_LETTER)
         if assignment.ended:
             return
         if item.done:
@@ -162,10 +149,12 @@ class Workflow:
         owner = item.owner
         owner.tracker.finish(item.record.offset)
         self._pauses.process_bytes -= item.size
-        if owner.held or item.assignment.suspects:
+        if owner.held:
             self._release(owner, item.assignment)
         if item.outage:
             self._wake(item.outage, item.assignment)
+        if item.assignment.doubtful:
+            self._caution.review(owner, item.assignment)
         self._pauses.finished(owner)
 
     def _later(self, item: Item, result: Result) -> None:
