@@ -247,6 +247,11 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         at the old position, past records that nobody has read. The broker has dropped
         what was committed, so that a new process reads them, unless we commit.
 
+        Asked before each commit, not now and then: nothing else tells that the topic
+        is another one now (reading goes on at the old position without an error as
+        soon as the new one is that long), and one wrong commit loses all that is
+        before it if the process dies before it asks again. It costs half a millisecond.
+
         Raises:
             CommitFailed: a topic is missing now.
             RuntimeError: one is another than the one we read.

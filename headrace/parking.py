@@ -42,11 +42,7 @@ class Parking:
         if item is None or item.task is None:
             return None
         parked = item.record
-        same = (record.topic, record.partition, record.offset) == (
-            parked.topic,
-            parked.partition,
-            parked.offset,
-        )
+        same = _place(record) == _place(parked)
         if same and (item.done or not item.task.done()):
             return item
         if not item.task.done():
@@ -75,3 +71,8 @@ class Parking:
 
     def __bool__(self) -> bool:
         return bool(self._parked or self._ending)
+
+
+def _place(record: Record) -> tuple[str, str, int, int]:
+    """In a topic that was made again an offset is another record's."""
+    return (record.topic, record.topic_id, record.partition, record.offset)
