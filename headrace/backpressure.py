@@ -139,3 +139,39 @@ def wanted_replicas(demand: Demand, *, max_replicas: int, target_drain_s: float)
 
 def _replicas(load: float, most: int) -> int:
     return most if load >= most else math.ceil(load)
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeLimits:
+    """When requests are refused."""
+
+    ahead_age_s: float
+    outbox_age_s: float
+    accepting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What is known where documents are accepted from outside."""
+
+    ahead_age_s: float
+    """Of the oldest event that the loader has not read."""
+    outbox_age_s: float
+    """Of the oldest accepted event that has not reached Kafka."""
+    accepting: int
+    """Documents that are being accepted at this moment."""
+
+
+def admit(intake: Intake, limits: IntakeLimits) -> Decision:
+    """Whether one more document may be accepted.
+
+    What is stored and not yet in Kafka counts as accepted: so an outage of Kafka is
+    noticed by the age of what waits to be sent.
+    """
+    if intake.outbox_age_s > limits.outbox_age_s:
+        return Decision(Verdict.PAUSE, "outbox")
+    if intake.ahead_age_s > limits.ahead_age_s:
+        return Decision(Verdict.PAUSE, "ahead")
+    if intake.accepting >= limits.accepting:
+        return Decision(Verdict.PAUSE, "accepting")
+    return Decision(Verdict.ADMIT)

@@ -32,7 +32,7 @@ from headrace.messages import Lane, Stage
 from headrace.metrics import LagMetrics
 from headrace.preflight import wait_for_topics
 from headrace.probes import Probes
-from headrace.settings import StageSettings
+from headrace.settings import Settings, StageSettings
 
 _log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class LagExporterSettings(StageSettings):
 class OldestRecords:
     """Time and size of the oldest record that waits in each partition."""
 
-    def __init__(self, settings: StageSettings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._consumer = AIOKafkaConsumer(
             **client_options(settings),
             enable_auto_commit=False,

@@ -317,3 +317,58 @@ class LagMetrics:
             f"headrace_{name}", text, ("stage", *labels), registry=self.registry
         )
         return cache(gauge.labels)
+
+
+class GatewayMetrics:
+    """What the gateway says of its requests, beside ``Metrics`` in one registry."""
+
+    def __init__(self, *, registry: CollectorRegistry) -> None:
+        request = ("method", "route")
+        self.requests = cache(
+            Counter(
+                "headrace_http_requests_total",
+                "Requests answered, by the route's pattern.",
+                (*request, "status"),
+                registry=registry,
+            ).labels
+        )
+        self.request_seconds = cache(
+            Histogram(
+                "headrace_http_request_seconds",
+                "From a request's head to the end of its answer.",
+                request,
+                buckets=_SECONDS,
+                registry=registry,
+            ).labels
+        )
+        self.refused = cache(
+            Counter(
+                "headrace_refused_requests_total",
+                "Requests told to come later.",
+                ("reason",),
+                registry=registry,
+            ).labels
+        )
+        self.accepting = Gauge(
+            "headrace_accepting_documents",
+            "Documents being accepted at this moment.",
+            registry=registry,
+        )
+        self.outbox_age_seconds = Gauge(
+            "headrace_outbox_age_seconds",
+            "How long the oldest accepted event has not reached Kafka; -1: unknown.",
+            registry=registry,
+        )
+        self.ahead_age_seconds = Gauge(
+            "headrace_ahead_age_seconds",
+            "How long the oldest event waits that the loader has not read.",
+            registry=registry,
+        )
+        self.orphans = cache(
+            Counter(
+                "headrace_orphans_total",
+                "Found by the sweeper: bytes without a record, records without bytes.",
+                ("kind",),
+                registry=registry,
+            ).labels
+        )

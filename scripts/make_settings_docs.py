@@ -12,6 +12,7 @@ from pathlib import Path
 from annotated_types import Ge, Gt, Le
 from headrace_chunker.settings import ChunkerSettings
 from headrace_embedder.settings import EmbedderSettings
+from headrace_gateway.settings import GatewaySettings
 from headrace_indexer.settings import IndexerSettings
 from headrace_loader.settings import LoaderSettings
 from pydantic import SecretStr
@@ -37,6 +38,7 @@ SECTIONS: dict[str, tuple[type[Settings], str]] = {
     "Chunker": (ChunkerSettings, ""),
     "Embedder": (EmbedderSettings, ""),
     "Indexer": (IndexerSettings, ""),
+    "Gateway": (GatewaySettings, "And the model's, as the embedder, for queries."),
 }
 ELSEWHERE = ("HEADRACE_CACHE_DIR", "HEADRACE_DATA_DIR")
 """Read by the command, without a settings class."""

@@ -1,0 +1,183 @@
+"""The gateway's tables: documents, their contents, the outbox, keys, imports.
+
+They are the only copy of what they say, unlike the registry's (``processing``), which
+can be read again from the status topic. Times are milliseconds since 1970.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+)
+
+from headrace.database.schema import SCHEMA
+
+_ID = String(36)
+_NAME = String(1024)
+_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite counts up by itself only what is an INTEGER."""
+
+DOCUMENTS = Table(
+    "documents",
+    SCHEMA,
+    Column("id", _ID, primary_key=True),
+    # ``DocumentKey.uuid``: by it the registry's rows are found.
+    Column("key", _ID, nullable=False, unique=True),
+    Column("tenant", String(128), nullable=False),
+    Column("collection", String(128), nullable=False),
+    Column("name", _NAME, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("content_version", BigInteger, nullable=False),
+    Column("media_type", String(255), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("attributes", JSON, nullable=False),
+    Column("user_id", String(256), nullable=False),
+    Column("session_id", String(256), nullable=False),
+    Column("import_job", _ID, nullable=True),
+    Column("lane", String(16), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("deleted_ms", BigInteger, nullable=True),
+    Column("sent_version", BigInteger, nullable=False),
+    Column("sent_partition", Integer, nullable=True),
+    Column("sent_offset", BigInteger, nullable=True),
+    Column("failure", JSON(none_as_null=True), nullable=True),
+)
+"""``version`` rises with everything that is asked for, and is the source version of the
+event that asks; ``sent_*`` say where in Kafka the newest event is that got there."""
+
+Index(
+    "uq_documents_living",
+    DOCUMENTS.c.tenant,
+    DOCUMENTS.c.collection,
+    DOCUMENTS.c.name,
+    unique=True,
+    sqlite_where=DOCUMENTS.c.deleted_ms.is_(None),
+    postgresql_where=DOCUMENTS.c.deleted_ms.is_(None),
+)
+Index("ix_documents_tenant_id", DOCUMENTS.c.tenant, DOCUMENTS.c.id)
+Index(
+    "ix_documents_tenant_collection_id",
+    DOCUMENTS.c.tenant,
+    DOCUMENTS.c.collection,
+    DOCUMENTS.c.id,
+)
+Index(
+    "ix_documents_tenant_updated",
+    DOCUMENTS.c.tenant,
+    DOCUMENTS.c.updated_ms,
+    DOCUMENTS.c.id,
+)
+Index(
+    "ix_documents_tenant_name",
+    DOCUMENTS.c.tenant,
+    DOCUMENTS.c.name,
+    DOCUMENTS.c.id,
+)
+Index("ix_documents_import_job", DOCUMENTS.c.import_job, DOCUMENTS.c.id)
+
+CONTENTS = Table(
+    "document_contents",
+    SCHEMA,
+    Column("document_id", _ID, ForeignKey(DOCUMENTS.c.id), primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("object_key", String(1024), nullable=True),
+    Column("uri", Text, nullable=True),
+    Column("media_type", String(255), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("obsolete_ms", BigInteger, nullable=True),
+)
+"""What a version consists of: an object of ours, or a URI that the loader fetches.
+
+Obsolete ones keep their object for as long as Kafka may hold an event that names it."""
+
+Index("ix_document_contents_object_key", CONTENTS.c.object_key)
+Index("ix_document_contents_obsolete", CONTENTS.c.obsolete_ms)
+
+OUTBOX = Table(
+    "outbox",
+    SCHEMA,
+    Column("seq", _NUMBER, primary_key=True, autoincrement=True),
+    Column("document_id", _ID, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("lane", String(16), nullable=False),
+    Column("record_key", LargeBinary, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("headers", JSON, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("claimed_until_ms", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Events that Kafka has not confirmed; a row goes when it has."""
+
+Index("ix_outbox_document", OUTBOX.c.document_id, OUTBOX.c.seq)
+
+IDEMPOTENCY = Table(
+    "idempotency",
+    SCHEMA,
+    Column("tenant", String(128), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("request_hash", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("answer", JSON, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+"""Answers that were given, by the key that the caller chose; kept for a day."""
+
+Index("ix_idempotency_created", IDEMPOTENCY.c.created_ms)
+
+API_KEYS = Table(
+    "api_keys",
+    SCHEMA,
+    Column("id", String(12), primary_key=True),
+    Column("hash", String(64), nullable=False),
+    Column("tenant", String(128), nullable=False),
+    Column("scopes", String(64), nullable=False),
+    Column("label", String(256), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=True),
+    Column("revoked_ms", BigInteger, nullable=True),
+)
+
+Index("ix_api_keys_tenant", API_KEYS.c.tenant)
+
+IMPORTS = Table(
+    "imports",
+    SCHEMA,
+    Column("id", _ID, primary_key=True),
+    Column("tenant", String(128), nullable=False),
+    Column("collection", String(128), nullable=False),
+    Column("on_conflict", String(16), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("complete_ms", BigInteger, nullable=True),
+)
+"""``complete_ms`` is set once the whole body was read; before, it may be cut off."""
+
+Index("ix_imports_tenant", IMPORTS.c.tenant, IMPORTS.c.id)
+
+IMPORT_ITEMS = Table(
+    "import_items",
+    SCHEMA,
+    Column("import_id", _ID, ForeignKey(IMPORTS.c.id), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("name", _NAME, nullable=False),
+    Column("payload", JSON(none_as_null=True), nullable=True),
+    Column("document_id", _ID, nullable=True),
+    Column("failure", JSON(none_as_null=True), nullable=True),
+)
+"""``waiting`` to be accepted, ``accepted`` as a document, or ``refused``."""
+
+Index("ix_import_items_state", IMPORT_ITEMS.c.import_id, IMPORT_ITEMS.c.state)

@@ -1,0 +1,338 @@
+"""Builds the gateway and holds it together; nothing is constructed anywhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import structlog
+from fastapi import FastAPI
+
+from headrace import logs
+from headrace.backpressure import IntakeLimits
+from headrace.clock import Clock, SystemClock
+from headrace.database.engine import Database, upgrade
+from headrace.database.key_store import KeyStore
+from headrace.errors import SharedFailure
+from headrace.lifecycle import warn_of_misspelt_settings
+from headrace.messages import Lane
+from headrace.metrics import GatewayMetrics, Metrics
+from headrace.objects import Objects
+from headrace.preflight import wait_for_topics
+from headrace.probes import Probes
+from headrace.producer import KafkaProducer
+from headrace.topology import Noun
+from headrace.uuid7 import UuidSource
+from headrace_gateway import documents, health
+from headrace_gateway.admission import Admission, RateLimits
+from headrace_gateway.ahead import Ahead
+from headrace_gateway.authentication import ApiKeys, Authenticator, Everybody, Tokens
+from headrace_gateway.http import create_app
+from headrace_gateway.intake import Intake
+from headrace_gateway.oidc import JwksCache, OidcTokens
+from headrace_gateway.parts import Parts
+from headrace_gateway.records import Records
+from headrace_gateway.relay import Relay
+from headrace_gateway.serving import HttpServer, listen, tell_address
+from headrace_gateway.settings import GatewaySettings
+from headrace_gateway.sweeper import Sweeper
+from headrace_gateway.uploads import Uploads
+
+_log = structlog.get_logger(__name__)
+
+_RETRY_S = 2.0
+_FLUSH_S = 2.0
+_SILENT_S = 30.0
+
+API = (documents.router, health.router)
+"""Makers of the routes of the API."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """The parts, and what runs beside the requests."""
+
+    parts: Parts
+    producer: KafkaProducer
+    relay: Relay
+    ahead: Ahead
+    sweeper: Sweeper
+    metrics: Metrics
+
+
+@asynccontextmanager
+async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
+    """All parts, closed in reverse order; nothing waits for Kafka here."""
+    async with AsyncExitStack() as stack:
+        clock = SystemClock()
+        metrics = Metrics("gateway")
+        http_metrics = GatewayMetrics(registry=metrics.registry)
+        database = Database.from_settings(settings)
+        stack.push_async_callback(database.close)
+        objects = Objects.from_settings(settings)
+        producer = KafkaProducer(settings, metrics=metrics, clock=clock)
+        stack.push_async_callback(producer.stop, timeout_s=_FLUSH_S)
+        ahead = Ahead(settings, clock=clock)
+        stack.push_async_callback(ahead.stop)
+        relay = Relay(
+            database, producer=producer, topology=settings.topology, clock=clock
+        )
+        parts = Parts(
+            settings=settings,
+            clock=clock,
+            metrics=http_metrics,
+            authenticator=await _authenticator(settings, database, clock, stack),
+            admission=_admission(settings, clock, http_metrics, ahead, relay),
+            intake=Intake(
+                database, uuids=UuidSource(), clock=clock, committed=relay.wake
+            ),
+            uploads=Uploads(
+                objects, max_bytes=settings.max_upload_bytes, read_s=settings.read_s
+            ),
+            records=Records(database),
+            relay=relay,
+            ahead=ahead,
+        )
+        _show(parts)
+        yield Gateway(
+            parts=parts,
+            producer=producer,
+            relay=relay,
+            ahead=ahead,
+            sweeper=Sweeper(
+                database,
+                objects=objects,
+                clock=clock,
+                metrics=http_metrics,
+                orphan_age_s=settings.orphan_age_s,
+                kept_s=settings.retention_hours * 3600,
+                every_s=settings.sweep_every_s,
+            ),
+            metrics=metrics,
+        )
+
+
+def api_of(gateway: Gateway) -> FastAPI:
+    """The HTTP application."""
+    parts = gateway.parts
+    return create_app(parts.settings, parts, routers=API)
+
+
+async def run(settings: GatewaySettings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is under way."""
+    logs.configure(
+        level=settings.log_level,
+        settings=settings,
+        stage="gateway",
+        worker=f"gateway-{socket.gethostname()}-{os.getpid()}",
+    )
+    warn_of_misspelt_settings()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    process = _Process(settings, stop)
+    await process.run()
+    _log.info("stopped")
+
+
+class _Process:
+    def __init__(self, settings: GatewaySettings, stop: asyncio.Event) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._starting: str | None = "starting"
+        self._gateway: Gateway | None = None
+        self._ticked = asyncio.get_running_loop().time()
+
+    async def run(self) -> None:
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            gateway = await stack.enter_async_context(built(settings))
+            self._gateway = gateway
+            await self._probe(stack, gateway)
+            working = await self._until_stopped(self._start(gateway))
+            if not working:
+                return
+            listening = listen(settings.http_host, settings.http_port)
+            server = HttpServer(api_of(gateway), drain_s=settings.drain_s)
+            address = await tell_address(listening, settings.http_file)
+            _log.info("the API listens", address=address)
+            tasks = [
+                asyncio.create_task(each)
+                for each in (
+                    server.run_on(listening),
+                    gateway.relay.run(),
+                    gateway.ahead.run(),
+                    gateway.sweeper.run(),
+                    self._connect(gateway),
+                    self._tick(),
+                )
+            ]
+            stopping = asyncio.create_task(self._stop.wait())
+            # None of them ends by itself, but for the one that connects.
+            done: set[asyncio.Task[object]] = set()
+            pending: set[asyncio.Task[object]] = {*tasks, stopping}
+            while not self._stop.is_set():
+                done, pending = await asyncio.wait(
+                    pending, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    task.result()
+            gateway.parts.stopping.set()
+            server.should_exit = True
+            await asyncio.wait({tasks[0]})
+            for task in (*tasks, stopping):
+                task.cancel()
+            await asyncio.wait({*tasks, stopping})
+            # What was accepted last goes now if it can, else with the next start.
+            await _at_most(_FLUSH_S, gateway.relay.finish())
+
+    async def _until_stopped(self, start: Awaitable[None]) -> bool:
+        """Whether it came to its end before a signal did."""
+        starting = asyncio.ensure_future(start)
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting})
+            return False
+        starting.result()
+        return True
+
+    async def _start(self, gateway: Gateway) -> None:
+        """The schema is there, and we know since when the outbox waits."""
+        url = self._settings.database_url.get_secret_value()
+        while True:
+            try:
+                await upgrade(url)
+                break
+            except SharedFailure as error:
+                self._starting = f"{error.reason}: {error}"
+                _log.warning("waiting for the database", reason=str(error))
+                await asyncio.sleep(_RETRY_S)
+        await gateway.relay.look()
+
+    async def _connect(self, gateway: Gateway) -> None:
+        """Kafka may come later: until then uploads get 503, and all else works."""
+        topology = self._settings.topology
+        await wait_for_topics(
+            self._settings,
+            {
+                *(topology.topic(Noun.DOCUMENTS, lane) for lane in Lane),
+                topology.audit,
+            },
+            say=self._say,
+        )
+        await gateway.producer.start()
+        gateway.relay.connected()
+        self._starting = None
+        await asyncio.Event().wait()
+
+    async def _probe(self, stack: AsyncExitStack, gateway: Gateway) -> None:
+        probes = Probes(
+            registry=gateway.metrics.registry, alive=self._dead, ready=self._not_ready
+        )
+        stack.push_async_callback(probes.stop)
+        address = await probes.start(
+            host=self._settings.probe_host,
+            port=self._settings.probe_port,
+            address_file=self._settings.probe_file,
+        )
+        _log.info("probes listen", address=address)
+
+    async def _tick(self) -> None:
+        while True:
+            self._ticked = asyncio.get_running_loop().time()
+            await asyncio.sleep(1)
+
+    def _say(self, problem: str) -> None:
+        self._starting = problem
+
+    def _not_ready(self) -> str | None:
+        if self._stop.is_set():
+            return "stopping"
+        if self._starting is not None:
+            return self._starting
+        if self._gateway is None:
+            return "starting"
+        if self._gateway.relay.age_s() is None:
+            return "the database does not answer"
+        return self._gateway.producer.problem
+
+    def _dead(self) -> str | None:
+        if self._starting is not None:
+            return None
+        silent_s = asyncio.get_running_loop().time() - self._ticked
+        return f"no tick for {silent_s:.0f} s" if silent_s > _SILENT_S else None
+
+
+async def _at_most(seconds: float, work: Awaitable[None]) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except (TimeoutError, SharedFailure) as error:
+        _log.info("the outbox is left to the next start", reason=repr(error))
+
+
+async def _authenticator(
+    settings: GatewaySettings, database: Database, clock: Clock, stack: AsyncExitStack
+) -> Authenticator:
+    if settings.auth_mode == "none":
+        _log.warning("everybody may read and write: HEADRACE_AUTH_MODE is none")
+        return Everybody()
+    if settings.auth_mode == "keys":
+        return ApiKeys(KeyStore(database), clock=clock)
+    client = await stack.enter_async_context(httpx.AsyncClient(timeout=10))
+    keys = JwksCache(
+        issuer=settings.oidc_issuer,
+        url=settings.oidc_jwks_url,
+        client=client,
+        clock=clock,
+    )
+    return Tokens(OidcTokens(settings, keys=keys))
+
+
+def _admission(
+    settings: GatewaySettings,
+    clock: Clock,
+    metrics: GatewayMetrics,
+    ahead: Ahead,
+    relay: Relay,
+) -> Admission:
+    return Admission(
+        limits=IntakeLimits(
+            ahead_age_s=settings.admit_age_s,
+            outbox_age_s=settings.outbox_age_s,
+            accepting=settings.accepting,
+        ),
+        tenant_accepting=settings.tenant_accepting,
+        retry_after_s=settings.retry_after_s,
+        ahead_s=lambda: ahead.age_s(Lane.INTERACTIVE),
+        outbox_s=relay.age_s,
+        rates=RateLimits(
+            per_s=settings.tenant_requests_per_s,
+            burst=settings.tenant_burst,
+            clock=clock,
+        ),
+        refused=lambda reason: metrics.refused(reason).inc(),
+    )
+
+
+def _show(parts: Parts) -> None:
+    """Gauges that are looked up when they are asked for."""
+
+    def outbox_s() -> float:
+        age_s = parts.relay.age_s()
+        return -1.0 if age_s is None else age_s
+
+    parts.metrics.accepting.set_function(lambda: parts.admission.accepting)
+    parts.metrics.outbox_age_seconds.set_function(outbox_s)
+    parts.metrics.ahead_age_seconds.set_function(
+        lambda: parts.ahead.age_s(Lane.INTERACTIVE)
+    )

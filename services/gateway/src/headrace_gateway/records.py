@@ -1,0 +1,241 @@
+"""The documents in the database: looking for them, and what the registry adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from headrace.database.documents import CONTENTS, DOCUMENTS
+from headrace.database.engine import Database
+from headrace.database.processing import DOCUMENT_STATES, HEARTBEATS, STAGE_STATES
+
+Row = Mapping[Any, Any]
+
+_D, _S = DOCUMENTS.c, DOCUMENT_STATES.c
+
+HEARD = and_(
+    _S.document.is_not(None),
+    _S.lane == _D.lane,
+    _S.arrival_partition == _D.sent_partition,
+    _S.arrival_offset >= _D.sent_offset,
+)
+"""Whether the registry's row is about the newest event, and not about one before it."""
+
+STATE = case(
+    (_D.failure.is_not(None), "failed"),
+    (_D.sent_version < _D.version, "accepted"),
+    (~func.coalesce(HEARD, False), "queued"),
+    (~_S.final, "processing"),
+    else_=_S.state,
+)
+"""Accepted: stored here. Queued: in Kafka. Processing: heard of by a stage."""
+
+_SHOWN = (
+    "stage",
+    "revision",
+    "error_code",
+    "error_message",
+    "error_advice",
+    "error_retryable",
+    "attempts",
+    "chunks",
+    "tokens",
+    "failed_chunks",
+    "at_ms",
+    "work",
+)
+_JOINED = DOCUMENTS.outerjoin(DOCUMENT_STATES, _S.document == _D.key)
+
+
+class Sort(StrEnum):
+    """Orders of a list; a minus is last first."""
+
+    CREATED = "created"
+    CREATED_DOWN = "-created"
+    UPDATED = "updated"
+    UPDATED_DOWN = "-updated"
+    NAME = "name"
+    NAME_DOWN = "-name"
+
+    @property
+    def column(self) -> ColumnElement[Any]:
+        """What is sorted by; ids are in the order in which they were made."""
+        return {"created": _D.id, "updated": _D.updated_ms, "name": _D.name}[
+            self.lstrip("-")
+        ]
+
+    @property
+    def down(self) -> bool:
+        """Whether the last come first."""
+        return self.startswith("-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which documents are asked for."""
+
+    tenant: str
+    limit: int
+    sort: Sort = Sort.CREATED_DOWN
+    after: tuple[Any, str] | None = None
+    """Sort value and id of the last one seen."""
+    collection: str | None = None
+    state: str | None = None
+    import_job: str | None = None
+    text: str | None = None
+
+
+class Records:
+    """Reads documents. Every method raises ``SharedFailure``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, page: Page) -> list[Row]:
+        """The documents of a page, and one more where there is a next one."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(_page_query(page))
+            return list(found.mappings())
+
+    async def get(self, tenant: str, id_: str) -> Row | None:
+        """One document, deleted or not."""
+        query = _documents().where(_D.tenant == tenant, _D.id == id_)
+        async with self._database.reading() as connection:
+            found: Row | None = (await connection.execute(query)).mappings().first()
+        return found
+
+    async def timeline(self, key: str, work: str) -> list[Row]:
+        """What each stage said of one revision, in order."""
+        stages = STAGE_STATES.c
+        query = (
+            select(STAGE_STATES)
+            .where(stages.document == key, stages.work == work, ~stages.gone)
+            .order_by(stages.stage)
+        )
+        async with self._database.reading() as connection:
+            return list((await connection.execute(query)).mappings())
+
+    async def versions(self, id_: str) -> list[Row]:
+        """The contents that are kept, newest first."""
+        query = (
+            select(CONTENTS)
+            .where(CONTENTS.c.document_id == id_, CONTENTS.c.obsolete_ms.is_(None))
+            .order_by(CONTENTS.c.version.desc())
+        )
+        async with self._database.reading() as connection:
+            return list((await connection.execute(query)).mappings())
+
+    async def unfinished(self, tenant: str, *, up_to: int) -> int:
+        """Documents on their way, counted to ``up_to``."""
+        some = (
+            select(_D.id)
+            .select_from(_JOINED)
+            .where(
+                _D.tenant == tenant,
+                _D.deleted_ms.is_(None),
+                STATE.in_(("accepted", "queued", "processing")),
+            )
+            .limit(up_to)
+            .subquery()
+        )
+        async with self._database.reading() as connection:
+            query = select(func.count()).select_from(some)
+            return await connection.scalar(query) or 0
+
+    async def workers(self, *, since_ms: int) -> list[Row]:
+        """Who was heard of since, and with how many documents."""
+        beats = HEARTBEATS.c
+        query = (
+            select(
+                beats.worker,
+                beats.stage,
+                func.count().label("documents"),
+                func.max(beats.heard_ms).label("heard_ms"),
+            )
+            .where(beats.heard_ms >= since_ms)
+            .group_by(beats.worker, beats.stage)
+            .order_by(beats.stage, beats.worker)
+        )
+        async with self._database.reading() as connection:
+            return list((await connection.execute(query)).mappings())
+
+    async def changed_since(self, at_ms: int, *, limit: int) -> list[Row]:
+        """Documents of which something was heard at or after a time, oldest first."""
+        query = (
+            _documents()
+            .where(_S.at_ms >= at_ms)
+            .order_by(_S.at_ms, _S.document)
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            return list((await connection.execute(query)).mappings())
+
+
+def _documents() -> Select[Any]:
+    added = [_S[name].label(f"heard_{name}") for name in _SHOWN]
+    heard = func.coalesce(HEARD, False).label("heard")
+    return select(DOCUMENTS, STATE.label("state"), heard, *added).select_from(_JOINED)
+
+
+def _page_query(page: Page) -> Select[Any]:
+    query = _documents().where(_D.tenant == page.tenant)
+    query = query.where(
+        _D.deleted_ms.is_not(None)
+        if page.state == "deleted"
+        else _D.deleted_ms.is_(None)
+    )
+    if page.state not in (None, "deleted"):
+        query = query.where(STATE.in_((page.state,)))
+    if page.collection is not None:
+        query = query.where(_D.collection == page.collection)
+    if page.import_job is not None:
+        query = query.where(_D.import_job == page.import_job)
+    if page.text is not None:
+        query = query.where(_D.name.icontains(page.text, autoescape=True))
+    column, down = page.sort.column, page.sort.down
+    if page.after is not None:
+        # As one comparison: only so do the indexes serve it.
+        place, last = tuple_(column, _D.id), tuple_(*map(literal, page.after))
+        query = query.where(place < last if down else place > last)
+    order = (column.desc(), _D.id.desc()) if down else (column, _D.id)
+    return query.order_by(*order).limit(page.limit + 1)
+
+
+async def living(
+    connection: AsyncConnection, *, tenant: str, collection: str, name: str
+) -> Row | None:
+    """The living document of a name, held until the transaction ends."""
+    query = select(DOCUMENTS).where(
+        _D.tenant == tenant,
+        _D.collection == collection,
+        _D.name == name,
+        _D.deleted_ms.is_(None),
+    )
+    found = await connection.execute(query.with_for_update())
+    return found.mappings().first()
+
+
+async def by_id(connection: AsyncConnection, *, tenant: str, id_: str) -> Row | None:
+    """A living document, held until the transaction ends."""
+    query = select(DOCUMENTS).where(
+        _D.tenant == tenant, _D.id == id_, _D.deleted_ms.is_(None)
+    )
+    found = await connection.execute(query.with_for_update())
+    return found.mappings().first()
+
+
+async def content_of(connection: AsyncConnection, document: Row) -> Row:
+    """What a held document consists of now.
+
+    Asked by itself: joined to what is waited for, it would be that of before.
+    """
+    query = select(CONTENTS).where(
+        CONTENTS.c.document_id == document["id"],
+        CONTENTS.c.version == document["content_version"],
+    )
+    return (await connection.execute(query)).mappings().one()

@@ -1,0 +1,180 @@
+"""Removes bytes that no record names, and tells of records whose bytes are gone.
+
+An upload that died between its bytes and its record leaves an object; it is removed
+once it is so old that no upload can still be about to name it. Contents that were
+replaced or deleted keep their object for as long as Kafka may hold an event that names
+it. The other way round, a document whose object is missing has failed, and says so.
+Several gateways may sweep at once: each step may be done twice.
+"""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy import delete, select, update
+
+from headrace.clock import Clock
+from headrace.database.documents import CONTENTS, DOCUMENTS, IDEMPOTENCY, OUTBOX
+from headrace.database.engine import Database
+from headrace.database.processing import DOCUMENT_STATES
+from headrace.errors import SharedFailure
+from headrace.metrics import GatewayMetrics
+from headrace.objects import Objects
+from headrace_gateway.records import HEARD
+from headrace_gateway.uploads import FILES
+
+_log = structlog.get_logger(__name__)
+
+_AT_ONCE = 500
+_ANSWERS_MS = 24 * 3600 * 1000
+"""A request is known again by its Idempotency-Key for a day."""
+_MISSING = {
+    "code": "object_missing",
+    "message": "the uploaded bytes are not in the object store any more",
+    "advice": "upload the document again with PUT or on_conflict=replace",
+}
+
+
+class Sweeper:
+    """Looks at both sides from time to time.
+
+    Args:
+        database: with the records.
+        objects: with the bytes.
+        clock: tells ages.
+        metrics: counts what was found.
+        orphan_age_s: bytes without a record are left alone until then.
+        kept_s: how long obsolete contents keep their object.
+        every_s: between two looks.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        objects: Objects,
+        clock: Clock,
+        metrics: GatewayMetrics,
+        orphan_age_s: float,
+        kept_s: float,
+        every_s: float,
+    ) -> None:
+        self._database = database
+        self._objects = objects
+        self._clock = clock
+        self._metrics = metrics
+        self._orphan_age_s = orphan_age_s
+        self._kept_s = kept_s
+        self._every_s = every_s
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            await self._clock.sleep(self._every_s)
+            try:
+                await self.sweep()
+            except SharedFailure as error:
+                _log.warning("the sweep waits", reason=str(error), code=error.reason)
+
+    async def sweep(self) -> None:
+        """One look.
+
+        Raises:
+            SharedFailure: database or object store are away.
+        """
+        await self._drop_obsolete()
+        present = await self._remove_orphans()
+        await self._fail_missing(present)
+        await self._forget_answers()
+
+    async def _remove_orphans(self) -> set[str]:
+        """What is in the store; its old objects that nobody names are removed."""
+        before_ms = self._clock.now_ms() - int(self._orphan_age_s * 1000)
+        listed = await self._objects.listed(FILES)
+        old = [each.key for each in listed if each.written_ms < before_ms]
+        for start in range(0, len(old), _AT_ONCE):
+            some = old[start : start + _AT_ONCE]
+            query = select(CONTENTS.c.object_key).where(CONTENTS.c.object_key.in_(some))
+            async with self._database.reading() as connection:
+                named = set((await connection.execute(query)).scalars())
+            for key in some:
+                if key not in named:
+                    await self._objects.delete(key)
+                    self._metrics.orphans("object").inc()
+                    _log.info("removed bytes without a record", key=key)
+        return {each.key for each in listed}
+
+    async def _drop_obsolete(self) -> None:
+        """Forget contents that no event can name any more; their bytes go next."""
+        before_ms = self._clock.now_ms() - int(self._kept_s * 1000)
+        async with self._database.writing() as connection:
+            await connection.execute(
+                delete(CONTENTS).where(CONTENTS.c.obsolete_ms < before_ms)
+            )
+
+    async def _fail_missing(self, present: set[str]) -> None:
+        """Documents that are not at an end and whose bytes are gone."""
+        before_ms = self._clock.now_ms() - int(self._orphan_age_s * 1000)
+        last = ""
+        while True:
+            rows = await self._unfinished(after=last, before_ms=before_ms)
+            for id_, version, key in rows:
+                if key not in present:
+                    await self._fail(id_, version)
+            if len(rows) < _AT_ONCE:
+                return
+            last = rows[-1][0]
+
+    async def _unfinished(
+        self, *, after: str, before_ms: int
+    ) -> list[tuple[str, int, str]]:
+        documents = DOCUMENTS.c
+        query = (
+            select(documents.id, documents.version, CONTENTS.c.object_key)
+            .select_from(
+                DOCUMENTS.join(
+                    CONTENTS,
+                    (CONTENTS.c.document_id == documents.id)
+                    & (CONTENTS.c.version == documents.content_version),
+                ).outerjoin(
+                    DOCUMENT_STATES, DOCUMENT_STATES.c.document == documents.key
+                )
+            )
+            .where(
+                documents.id > after,
+                documents.deleted_ms.is_(None),
+                documents.failure.is_(None),
+                documents.updated_ms < before_ms,
+                CONTENTS.c.object_key.is_not(None),
+                DOCUMENT_STATES.c.document.is_(None)
+                | ~HEARD
+                | ~DOCUMENT_STATES.c.final,
+            )
+            .order_by(documents.id)
+            .limit(_AT_ONCE)
+        )
+        async with self._database.reading() as connection:
+            return [tuple(row) for row in await connection.execute(query)]
+
+    async def _fail(self, id_: str, version: int) -> None:
+        """Say so, unless it was given other bytes meanwhile."""
+        statement = (
+            update(DOCUMENTS)
+            .where(DOCUMENTS.c.id == id_, DOCUMENTS.c.version == version)
+            .values(failure=_MISSING)
+        )
+        async with self._database.writing() as connection:
+            await connection.execute(statement)
+            await connection.execute(
+                delete(OUTBOX).where(
+                    OUTBOX.c.document_id == id_, OUTBOX.c.version == version
+                )
+            )
+        self._metrics.orphans("record").inc()
+        _log.warning("a document's bytes are gone", document=id_)
+
+    async def _forget_answers(self) -> None:
+        before_ms = self._clock.now_ms() - _ANSWERS_MS
+        async with self._database.writing() as connection:
+            await connection.execute(
+                delete(IDEMPOTENCY).where(IDEMPOTENCY.c.created_ms < before_ms)
+            )

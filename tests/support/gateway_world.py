@@ -1,0 +1,177 @@
+"""A gateway in this process: SQL and objects are real, Kafka is not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from headrace_gateway.admission import Admission, RateLimits
+from headrace_gateway.app import API
+from headrace_gateway.authentication import ApiKeys, Authenticator, Everybody
+from headrace_gateway.http import create_app
+from headrace_gateway.intake import Intake
+from headrace_gateway.parts import Parts
+from headrace_gateway.records import Records
+from headrace_gateway.relay import Relay
+from headrace_gateway.settings import GatewaySettings
+from headrace_gateway.sweeper import Sweeper
+from headrace_gateway.uploads import Uploads
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Table, select
+
+from headrace.backpressure import IntakeLimits
+from headrace.clock import SystemClock
+from headrace.database.engine import Database, upgrade
+from headrace.database.key_store import KeyStore
+from headrace.database.keys import Scope
+from headrace.messages import Lane
+from headrace.metrics import GatewayMetrics
+from headrace.objects import Objects
+from headrace.uuid7 import UuidSource
+from tests.support.fake_producer import FakeProducer
+
+
+@dataclass
+class Waiting:
+    """Instead of ``Ahead``: says what a test says."""
+
+    seconds: float = 0.0
+
+    def age_s(self, lane: Lane) -> float:
+        return self.seconds
+
+    def depths(self) -> list[Any]:
+        return []
+
+
+@dataclass
+class GatewayWorld:
+    """The parts, and a client that has all rights unless a test says otherwise."""
+
+    parts: Parts
+    database: Database
+    objects: Objects
+    producer: FakeProducer
+    sweeper: Sweeper
+    client: httpx.AsyncClient
+    waiting: Waiting
+    clock: Any
+    keys: dict[str, str] = field(default_factory=dict)
+
+    async def key(self, tenant: str, *scopes: Scope) -> dict[str, str]:
+        """Headers of a new key."""
+        _, key = await KeyStore(self.database).create(
+            tenant=tenant,
+            scopes=frozenset(scopes or Scope),
+            label=f"{tenant}-{len(self.keys)}",
+            now_ms=self.clock.now_ms(),
+        )
+        self.keys[key] = tenant
+        return {"Authorization": f"Bearer {key}"}
+
+    async def upload(
+        self,
+        name: str = "a.txt",
+        content: bytes = b"some text",
+        *,
+        headers: Mapping[str, str] | None = None,
+        **fields: str,
+    ) -> httpx.Response:
+        return await self.client.post(
+            "/v1/documents",
+            data={"collection": "books", **fields},
+            files={"file": (name, content)},
+            headers=headers,
+        )
+
+    async def rows(self, table: Table) -> list[Any]:
+        async with self.database.reading() as connection:
+            return list((await connection.execute(select(table))).mappings())
+
+    async def object_keys(self) -> set[str]:
+        return {each.key for each in await self.objects.listed("files")}
+
+
+@asynccontextmanager
+async def gateway_world(
+    folder: Path,
+    *,
+    url: str = "",
+    auth: str = "none",
+    clock: Any = None,
+    wrap: Callable[[Objects], Objects] = lambda objects: objects,
+    **settings: Any,
+) -> AsyncIterator[GatewayWorld]:
+    """A gateway over an empty database and object store below ``folder``."""
+    url = url or f"sqlite:///{folder}/headrace.db"
+    known = GatewaySettings(
+        auth_mode=auth,
+        database_url=url,
+        object_store_url=f"file://{folder}/objects",
+        embedding_provider="hash",
+        embedding_dimensions=16,
+        **settings,
+    )
+    await upgrade(url)
+    clock = clock or SystemClock()
+    database = Database.from_settings(known)
+    objects = wrap(Objects.from_settings(known))
+    metrics = GatewayMetrics(registry=CollectorRegistry())
+    producer, waiting = FakeProducer(), Waiting()
+    relay = Relay(database, producer=producer, topology=known.topology, clock=clock)
+    relay.connected()
+    authenticator: Authenticator = Everybody()
+    if auth == "keys":
+        authenticator = ApiKeys(KeyStore(database), clock=clock)
+    parts = Parts(
+        settings=known,
+        clock=clock,
+        metrics=metrics,
+        authenticator=authenticator,
+        admission=Admission(
+            limits=IntakeLimits(
+                ahead_age_s=known.admit_age_s,
+                outbox_age_s=known.outbox_age_s,
+                accepting=known.accepting,
+            ),
+            tenant_accepting=known.tenant_accepting,
+            retry_after_s=known.retry_after_s,
+            ahead_s=lambda: waiting.seconds,
+            outbox_s=relay.age_s,
+            rates=RateLimits(
+                per_s=known.tenant_requests_per_s,
+                burst=known.tenant_burst,
+                clock=clock,
+            ),
+            refused=lambda reason: metrics.refused(reason).inc(),
+        ),
+        intake=Intake(database, uuids=UuidSource(), clock=clock, committed=relay.wake),
+        uploads=Uploads(objects, max_bytes=known.max_upload_bytes, read_s=known.read_s),
+        records=Records(database),
+        relay=relay,
+        ahead=waiting,  # type: ignore[arg-type]
+    )
+    sweeper = Sweeper(
+        database,
+        objects=objects,
+        clock=clock,
+        metrics=metrics,
+        orphan_age_s=known.orphan_age_s,
+        kept_s=known.retention_hours * 3600,
+        every_s=known.sweep_every_s,
+    )
+    app = create_app(known, parts, routers=API)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=True)
+    try:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://gateway"
+        ) as client:
+            yield GatewayWorld(
+                parts, database, objects, producer, sweeper, client, waiting, clock
+            )
+    finally:
+        await database.close()
