@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from headrace_embedder.factory import build_provider
 from headrace_gateway.admission import Admission, RateLimits
 from headrace_gateway.app import API
 from headrace_gateway.authentication import ApiKeys, Authenticator, Everybody
@@ -17,7 +18,9 @@ from headrace_gateway.intake import Intake
 from headrace_gateway.parts import Parts
 from headrace_gateway.records import Records
 from headrace_gateway.relay import Relay
+from headrace_gateway.searcher import Searcher
 from headrace_gateway.settings import GatewaySettings
+from headrace_gateway.status_feed import StatusFeed
 from headrace_gateway.sweeper import Sweeper
 from headrace_gateway.uploads import Uploads
 from prometheus_client import CollectorRegistry
@@ -33,6 +36,7 @@ from headrace.metrics import GatewayMetrics
 from headrace.objects import Objects
 from headrace.uuid7 import UuidSource
 from tests.support.fake_producer import FakeProducer
+from tests.support.fake_store import FakeStore
 
 
 @dataclass
@@ -60,6 +64,7 @@ class GatewayWorld:
     client: httpx.AsyncClient
     waiting: Waiting
     clock: Any
+    store: FakeStore
     keys: dict[str, str] = field(default_factory=dict)
 
     async def key(self, tenant: str, *scopes: Scope) -> dict[str, str]:
@@ -124,6 +129,7 @@ async def gateway_world(
     producer, waiting = FakeProducer(), Waiting()
     relay = Relay(database, producer=producer, topology=known.topology, clock=clock)
     relay.connected()
+    store = FakeStore()
     authenticator: Authenticator = Everybody()
     if auth == "keys":
         authenticator = ApiKeys(KeyStore(database), clock=clock)
@@ -154,6 +160,8 @@ async def gateway_world(
         records=Records(database),
         relay=relay,
         ahead=waiting,  # type: ignore[arg-type]
+        searcher=Searcher(store, settings=known, build=build_provider, clock=clock),
+        feed=StatusFeed(known),
     )
     sweeper = Sweeper(
         database,
@@ -171,7 +179,15 @@ async def gateway_world(
             transport=transport, base_url="http://gateway"
         ) as client:
             yield GatewayWorld(
-                parts, database, objects, producer, sweeper, client, waiting, clock
+                parts,
+                database,
+                objects,
+                producer,
+                sweeper,
+                client,
+                waiting,
+                clock,
+                store,
             )
     finally:
         await database.close()

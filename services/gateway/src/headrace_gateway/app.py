@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import httpx
 import structlog
 from fastapi import FastAPI
+from headrace_embedder.factory import build_provider
 
 from headrace import logs
 from headrace.backpressure import IntakeLimits
@@ -27,9 +28,10 @@ from headrace.objects import Objects
 from headrace.preflight import wait_for_topics
 from headrace.probes import Probes
 from headrace.producer import KafkaProducer
+from headrace.qdrant import QdrantStore
 from headrace.topology import Noun
 from headrace.uuid7 import UuidSource
-from headrace_gateway import documents, health
+from headrace_gateway import documents, events, health, searching
 from headrace_gateway.admission import Admission, RateLimits
 from headrace_gateway.ahead import Ahead
 from headrace_gateway.authentication import ApiKeys, Authenticator, Everybody, Tokens
@@ -39,8 +41,10 @@ from headrace_gateway.oidc import JwksCache, OidcTokens
 from headrace_gateway.parts import Parts
 from headrace_gateway.records import Records
 from headrace_gateway.relay import Relay
+from headrace_gateway.searcher import Searcher
 from headrace_gateway.serving import HttpServer, listen, tell_address
 from headrace_gateway.settings import GatewaySettings
+from headrace_gateway.status_feed import StatusFeed
 from headrace_gateway.sweeper import Sweeper
 from headrace_gateway.uploads import Uploads
 
@@ -50,7 +54,7 @@ _RETRY_S = 2.0
 _FLUSH_S = 2.0
 _SILENT_S = 30.0
 
-API = (documents.router, health.router)
+API = (documents.router, events.router, health.router, searching.router)
 """Makers of the routes of the API."""
 
 
@@ -80,6 +84,10 @@ async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         stack.push_async_callback(producer.stop, timeout_s=_FLUSH_S)
         ahead = Ahead(settings, clock=clock)
         stack.push_async_callback(ahead.stop)
+        store = QdrantStore.from_settings(settings)
+        stack.push_async_callback(store.close)
+        searcher = Searcher(store, settings=settings, build=build_provider, clock=clock)
+        stack.push_async_callback(searcher.close)
         relay = Relay(
             database, producer=producer, topology=settings.topology, clock=clock
         )
@@ -98,6 +106,8 @@ async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             records=Records(database),
             relay=relay,
             ahead=ahead,
+            searcher=searcher,
+            feed=StatusFeed(settings),
         )
         _show(parts)
         yield Gateway(
@@ -169,6 +179,7 @@ class _Process:
                     gateway.relay.run(),
                     gateway.ahead.run(),
                     gateway.sweeper.run(),
+                    gateway.parts.feed.run(),
                     self._connect(gateway),
                     self._tick(),
                 )

@@ -13,7 +13,9 @@ from headrace_gateway.authentication import Authenticator
 from headrace_gateway.intake import Intake
 from headrace_gateway.records import Records
 from headrace_gateway.relay import Relay
+from headrace_gateway.searcher import Searcher
 from headrace_gateway.settings import GatewaySettings
+from headrace_gateway.status_feed import StatusFeed
 from headrace_gateway.uploads import Uploads
 
 
@@ -31,5 +33,7 @@ class Parts:
     records: Records
     relay: Relay
     ahead: Ahead
+    searcher: Searcher
+    feed: StatusFeed
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process is to end: streams that would go on for ever end then."""
