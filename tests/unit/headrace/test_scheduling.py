@@ -52,6 +52,23 @@ def test_a_try_again_keeps_its_key_and_frees_its_slot() -> None:
     assert take_all(schedule) == [1]
 
 
+def test_what_starts_at_once_after_a_wait_takes_a_slot_like_any_other() -> None:
+    schedule: Schedule[Item] = Schedule(1)
+    first, second = Item(1, b"a"), Item(2, None)
+    schedule.add(first)
+    schedule.add(second)
+    schedule.add(Item(3, None))
+    assert take_all(schedule) == [1]
+    schedule.wait(first)
+    assert take_all(schedule) == [2]
+    schedule.resume(first)
+    schedule.finish(second)
+    assert take_all(schedule) == []
+    schedule.finish(first)
+    assert take_all(schedule) == [3]
+    assert not schedule.busy(b"a")
+
+
 def test_interactive_first_and_a_share_for_bulk() -> None:
     schedule: Schedule[Item] = Schedule(100)
     for number in range(20):
@@ -82,7 +99,7 @@ items = st.lists(
 )
 
 
-@given(items, st.integers(1, 9), st.randoms(use_true_random=False))
+@given(items, st.integers(1, 9), st.builds(random.Random, st.integers(0, 2**32)))
 def test_everything_runs_once_and_keys_keep_their_order(
     kinds: list[tuple[bytes | None, Lane]], slots: int, chance: random.Random
 ) -> None:
