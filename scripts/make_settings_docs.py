@@ -15,6 +15,7 @@ from headrace_embedder.settings import EmbedderSettings
 from headrace_gateway.settings import GatewaySettings
 from headrace_indexer.settings import IndexerSettings
 from headrace_loader.settings import LoaderSettings
+from headrace_registry.settings import RegistrySettings
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
@@ -38,6 +39,10 @@ SECTIONS: dict[str, tuple[type[Settings], str]] = {
     "Chunker": (ChunkerSettings, ""),
     "Embedder": (EmbedderSettings, ""),
     "Indexer": (IndexerSettings, ""),
+    "Registry": (
+        RegistrySettings,
+        "What is said of each stage, of the SQL database and:",
+    ),
     "Gateway": (GatewaySettings, "And the model's, as the embedder, for queries."),
 }
 ELSEWHERE = ("HEADRACE_CACHE_DIR", "HEADRACE_DATA_DIR")

@@ -89,11 +89,10 @@ def said(draw: st.DrawFn) -> list[Said]:
     ]
 
 
-def expected(topic: Iterable[Said]) -> dict[str, dict[Any, Row]]:
-    """What the tables must hold once all of the topic was merged."""
+def expected(topic: Iterable[Row]) -> dict[str, dict[Any, Row]]:
+    """What the tables must hold once all of the topic was merged, in its order."""
     kept: dict[tuple[str, str, int], Row] = {}
-    for each in topic:
-        row = each.row
+    for row in topic:
         kept[row["document"], row["work"], row["stage"]] = row
     documents: dict[str, Row] = {}
     jobs: dict[tuple[str, str, str], Row] = {}

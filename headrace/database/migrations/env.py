@@ -11,6 +11,9 @@ from alembic import context
 from headrace.database.schema import SCHEMA
 
 context.configure(
-    connection=context.config.attributes["connection"], target_metadata=SCHEMA
+    connection=context.config.attributes["connection"],
+    target_metadata=SCHEMA,
+    # SQLite's too, since we begin its transactions ourselves.
+    transactional_ddl=True,
 )
 context.run_migrations()

@@ -1,0 +1,226 @@
+"""Puts the registry together; the only place that constructs its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+from contextlib import AsyncExitStack
+from typing import NoReturn
+
+import structlog
+
+from headrace import logs
+from headrace.clock import Clock, SystemClock
+from headrace.database.engine import Database, upgrade
+from headrace.database.merging import merge_heartbeats, merge_statuses
+from headrace.errors import ConfigurationError, SharedFailure
+from headrace.leaving import leave
+from headrace.lifecycle import (
+    EXIT_CONFIGURATION,
+    load_settings,
+    warn_of_misspelt_settings,
+)
+from headrace.preflight import wait_for_topics
+from headrace.probes import Probes
+from headrace.retries import Backoff
+from headrace_registry.intake import Intake
+from headrace_registry.merger import Merge, Merger
+from headrace_registry.metrics import STAGE, RegistryMetrics
+from headrace_registry.records import read_heartbeat, read_status
+from headrace_registry.settings import RegistrySettings
+from headrace_registry.streaming import RegistryApp, consume, registry_app
+from headrace_registry.watching import Watch
+
+_log = structlog.get_logger(__name__)
+_random = random.SystemRandom()
+
+_CLOSING_S = 4.0
+"""After the drain; as the stages."""
+_STALLED_AFTER_S = 120.0
+"""Long after a rebalance, and a session that has to time out before it."""
+
+
+class Broken(Exception):
+    """Faust has given up; the message says why."""
+
+
+def main() -> NoReturn:
+    """Run the registry until SIGTERM or SIGINT, then stop and exit."""
+    status = 0
+    try:
+        asyncio.run(RegistryProcess(load_settings(RegistrySettings)).run())
+    except ConfigurationError as error:
+        sys.stderr.write(f"configuration error: {error}\n")
+        status = EXIT_CONFIGURATION
+    except Exception as error:  # noqa: BLE001  whatever it is, the process is over
+        _log.critical("the process failed", exc_info=error)
+        status = 1
+    leave(status)
+
+
+class RegistryProcess:
+    """One process: wires its parts and holds them together."""
+
+    def __init__(self, settings: RegistrySettings) -> None:
+        self._settings = settings
+        self._worker = f"{STAGE}-{socket.gethostname()}-{os.getpid()}"
+        logs.configure(
+            level=settings.log_level,
+            settings=settings,
+            stage=STAGE,
+            worker=self._worker,
+        )
+        for talkative in ("faust", "mode", "alembic", RegistryApp.__module__):
+            logging.getLogger(talkative).setLevel(logging.WARNING)
+        warn_of_misspelt_settings()
+        self._clock: Clock = SystemClock()
+        self._metrics = RegistryMetrics()
+        self._starting: str | None = "starting"
+        self._mergers: list[Merger] = []
+        self._app: RegistryApp | None = None
+        self._watch: Watch | None = None
+
+    async def run(self) -> None:
+        """Until a signal or a failure.
+
+        Raises:
+            Exception: what makes the process useless.
+        """
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with AsyncExitStack() as stack:
+            await self._probe(stack)
+            working = asyncio.create_task(self._work(stack))
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            # Whatever hangs must not keep a dead process in the group.
+            _exit_hard_after(self._settings.drain_s + _CLOSING_S)
+            self._starting = "stopping"
+            if not working.done():
+                _log.info("stopping")
+                working.cancel()
+                await asyncio.wait({working})
+            if not working.cancelled():
+                await working
+        _log.info("stopped")
+
+    async def _probe(self, stack: AsyncExitStack) -> None:
+        probes = Probes(
+            registry=self._metrics.registry,
+            alive=lambda: None,
+            ready=self._not_ready,
+        )
+        stack.push_async_callback(probes.stop)
+        address = await probes.start(
+            host=self._settings.probe_host,
+            port=self._settings.probe_port,
+            address_file=self._settings.probe_file,
+        )
+        _log.info("probes listen", address=address)
+
+    async def _work(self, stack: AsyncExitStack) -> None:
+        settings, topology = self._settings, self._settings.topology
+        # Before any waiting: a bad setting is told at once.
+        database = Database.from_settings(settings)
+        stack.push_async_callback(database.close)
+        app = registry_app(settings)
+        await self._upgrade()
+        await wait_for_topics(
+            settings, {topology.status, topology.heartbeats}, say=self._say
+        )
+        statuses = self._intake(database, app, topology.status, merge_statuses)
+        heartbeats = self._intake(database, app, topology.heartbeats, merge_heartbeats)
+        self._watch = Watch(
+            settings,
+            topic=topology.status,
+            group=app.conf.id,
+            mine=app.consumer.assignment,
+            excused=self._sql_problem,
+            stalled_after_s=_STALLED_AFTER_S,
+            clock=self._clock,
+        )
+        stack.push_async_callback(self._watch.stop)
+        self._app = app
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(statuses.run())
+            tasks.create_task(heartbeats.run())
+            tasks.create_task(self._watch.run())
+            tasks.create_task(self._stream(app))
+
+    async def _stream(self, app: RegistryApp) -> None:
+        """Run Faust until it breaks, or this is cancelled."""
+        app.finalize()
+        app.loop = asyncio.get_running_loop()
+        try:
+            await app.start()
+            self._starting = None
+            _log.info("reading")
+            await app.wait_until_stopped()
+            raise Broken(f"Faust stopped: {app.crash_reason!r}")
+        finally:
+            await app.stop()
+
+    async def _upgrade(self) -> None:
+        """Bring the schema up to date, however long SQL is away."""
+        backoff, failures = Backoff(0.5, cap_s=10.0), 0
+        while True:
+            try:
+                await upgrade(self._settings.database_url.get_secret_value())
+            except SharedFailure as error:
+                failures += 1
+                self._say(f"{error.reason}: {error}")
+                _log.warning("waiting to start", code=error.reason, reason=str(error))
+                wait_s = backoff.wait_s(
+                    failures, random=_random.random, retry_after_s=error.retry_after
+                )
+                await self._clock.sleep(wait_s)
+            else:
+                return
+
+    def _intake(
+        self, database: Database, app: RegistryApp, topic: str, merge: Merge
+    ) -> Intake:
+        merger = Merger(
+            database,
+            merge=merge,
+            metrics=self._metrics,
+            clock=self._clock,
+            random=_random.random,
+        )
+        self._mergers.append(merger)
+        intake = Intake(
+            read=read_status if merge is merge_statuses else read_heartbeat,
+            write=merger.write,
+            batch=self._settings.merge_records,
+            metrics=self._metrics,
+        )
+        consume(app, topic=topic, intake=intake)
+        return intake
+
+    def _say(self, problem: str) -> None:
+        self._starting = problem
+
+    def _sql_problem(self) -> str | None:
+        return next((each.problem for each in self._mergers if each.problem), None)
+
+    def _not_ready(self) -> str | None:
+        if self._starting is not None:
+            return self._starting
+        if self._app is not None and not self._app.consumer.assignment():
+            return "no partitions yet"
+        return self._sql_problem() or (self._watch.problem if self._watch else None)
+
+
+def _exit_hard_after(seconds: float) -> None:
+    """End the process then, even if its event loop or a thread hangs."""
+    timer = threading.Timer(seconds, os._exit, (1,))
+    timer.daemon = True
+    timer.start()

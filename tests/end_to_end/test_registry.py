@@ -1,0 +1,204 @@
+"""The registry as a process on a real broker: nothing is lost, whatever kills it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from headrace_cli.kafka_client import reader
+from headrace_local.broker import Broker
+from headrace_registry.records import read_status
+from pydantic import SecretStr
+from sqlalchemy import func, select
+
+from headrace import topics
+from headrace.database.engine import Database
+from headrace.database.merging import Row
+from headrace.database.processing import HEARTBEATS, STAGE_STATES
+from headrace.database.settings import DatabaseSettings
+from headrace.identity import Arrival, DocumentKey
+from headrace.messages import Heartbeat, Metadata, Stage, State, StatusEvent
+from headrace.settings import Settings
+from headrace.status import status_key
+from headrace.wire import encode_heartbeat, encode_status
+from tests.support.database_worlds import expected, stored
+from tests.support.eventually import eventually
+from tests.support.registry_process import ready_registry, registry_process
+
+pytestmark = pytest.mark.slow
+
+EVENTS = 2000
+KILLS = 3
+
+
+@dataclass
+class World:
+    """A topic of statuses, and a database."""
+
+    settings: Settings
+    producer: AIOKafkaProducer
+    database: Database
+    url: str
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_bootstrap_servers,
+            "HEADRACE_TOPIC_PREFIX": self.settings.topic_prefix,
+            "DATABASE_URL": self.url,
+            "HEADRACE_MERGE_RECORDS": "20",
+        }
+
+    async def say(self, event: StatusEvent, *, removed: bool = False) -> None:
+        await self.producer.send(
+            self.settings.topology.status,
+            None if removed else encode_status(event),
+            key=status_key(event),
+            partition=len(event.key.document_id) % 2,
+        )
+
+    async def count(self) -> int:
+        statement = select(func.count()).select_from(STAGE_STATES)
+        async with self.database.reading() as connection:
+            return (await connection.execute(statement)).scalar_one()
+
+    async def topic(self) -> list[Row]:
+        """What the status topic holds, as rows."""
+        async with reader(self.settings, self.settings.topology.status) as status:
+            read = [read_status(record) async for record in status.all_so_far()]
+        return [each.row for each in read if each.row is not None]
+
+    async def same(self) -> bool:
+        """Whether SQL equals the topic."""
+        async with self.database.reading() as connection:
+            return await stored(connection) == expected(await self.topic())
+
+
+@pytest.fixture
+async def world(
+    broker: Broker, topic_prefix: str, tmp_path: Path
+) -> AsyncIterator[World]:
+    settings = Settings(
+        kafka_bootstrap_servers=broker.bootstrap_servers,
+        topic_prefix=topic_prefix,
+        partitions=2,
+    )
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+    await admin.start()
+    await topics.apply(admin, settings.topology, replication_factor=1)
+    await admin.close()
+    producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers)
+    await producer.start()
+    url = f"sqlite:///{tmp_path}/headrace.db"
+    database = Database.from_settings(DatabaseSettings(database_url=SecretStr(url)))
+    yield World(settings, producer, database, url, tmp_path / "registry")
+    await producer.stop()
+    await database.close()
+
+
+def event(number: int, chance: random.Random) -> StatusEvent:
+    stage = chance.choice(list(Stage))
+    return StatusEvent(
+        DocumentKey("t", "c", "d" * chance.randint(1, 2) + str(number % 300)),
+        revision=chance.choice([0, 7, 8]),
+        arrival=Arrival(chance.randint(1, 3), "topic", 0, number % 7),
+        stage=stage,
+        state=chance.choice(list(State)),
+        chunks=chance.randint(0, 9),
+        at_ms=number,
+        metadata=Metadata(import_job=chance.choice(["", "one", "two"])),
+    )
+
+
+@pytest.mark.timeout(300)
+async def test_killed_in_the_midst_it_loses_nothing(world: World) -> None:
+    seed = int(os.environ.get("HEADRACE_KILL_SEED") or random.randrange(10**6))
+    sys.stdout.write(f"HEADRACE_KILL_SEED={seed}\n")
+    chance = random.Random(seed)
+    said = 0
+
+    async def say_all() -> None:
+        nonlocal said
+        for number in range(EVENTS):
+            removed = chance.random() < 0.02
+            await world.say(event(number, chance), removed=removed)
+            said += 1
+            if number % 20 == 0:
+                await world.producer.flush()
+                await asyncio.sleep(0.05)
+        await world.producer.flush()
+
+    saying = asyncio.create_task(say_all())
+    for turn in range(KILLS):
+        async with ready_registry(world.folder, world.environment) as registry:
+            until = EVENTS * (turn + 0.5 + chance.random() / 2) / (KILLS + 1)
+            await eventually(lambda until=until: said > until)
+            await registry.kill()
+    await saying
+    async with ready_registry(world.folder, world.environment) as registry:
+        await eventually(world.same)
+        _, metrics = await registry.get("/metrics")
+        assert "headrace_merged_records_total" in metrics
+        assert await registry.terminate() == 0
+
+
+@pytest.mark.timeout(180)
+async def test_rubbish_is_passed_over_and_heartbeats_are_heard(world: World) -> None:
+    topology = world.settings.topology
+    first = event(1, random.Random(1))
+    async with ready_registry(world.folder, world.environment) as registry:
+        for number, value in enumerate([b"rubbish", b"", b"\xff" * 100]):
+            await world.producer.send_and_wait(topology.status, value, key=b"x")
+            await world.producer.send_and_wait(topology.heartbeats, value)
+            await world.say(replace(first, revision=number + 1))
+        heartbeat = Heartbeat(first.key, 1, first.arrival, Stage.LOADER, "me", 1, 2)
+        await world.producer.send_and_wait(
+            topology.heartbeats, encode_heartbeat(heartbeat)
+        )
+        await eventually(world.same)
+
+        async def heard() -> bool:
+            async with world.database.reading() as connection:
+                found = await connection.execute(select(HEARTBEATS.c.worker))
+                return list(found.scalars()) == ["me"]
+
+        await eventually(heard)
+        assert await registry.ready()
+
+
+@pytest.mark.timeout(180)
+async def test_it_waits_for_its_topics_and_its_database(
+    broker: Broker, topic_prefix: str, tmp_path: Path
+) -> None:
+    environment = {
+        "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+        "HEADRACE_TOPIC_PREFIX": topic_prefix,
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    }
+    async with registry_process(tmp_path / "one", environment) as registry:
+        await eventually(lambda: said(registry.get("/readyz"), "database_unavailable"))
+        assert (await registry.get("/livez"))[0] == 200
+        assert await registry.terminate() == 0
+    environment["DATABASE_URL"] = f"sqlite:///{tmp_path}/x.db"
+    async with registry_process(tmp_path / "two", environment) as registry:
+        await eventually(lambda: said(registry.get("/readyz"), "topics are missing"))
+        assert await registry.terminate() == 0
+    environment["DATABASE_URL"] = "mysql://host/name"
+    async with registry_process(tmp_path / "three", environment) as registry:
+        await registry.process.wait()
+        assert registry.process.returncode == 78
+        assert "DATABASE_URL" in registry.log
+
+
+async def said(answering: object, text: str) -> bool:
+    status, body = await answering
+    return status == 503 and text in body
