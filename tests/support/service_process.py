@@ -30,7 +30,9 @@ def environment_of(settings: Settings, **more: str) -> dict[str, str]:
 class ServiceProcess:
     """``python -m`` some service; its log goes to a file."""
 
-    def __init__(self, module: str, folder: Path, environment: Mapping[str, str]):
+    def __init__(
+        self, module: str, folder: Path, environment: Mapping[str, str]
+    ) -> None:
         self._module = module
         self._folder = folder
         self._environment = environment
@@ -51,6 +53,11 @@ class ServiceProcess:
         self._folder.mkdir(parents=True, exist_ok=True)
         ready = self._folder / f"{self._module}.address"
         ready.unlink(missing_ok=True)
+        self._spawn(ready)
+        await eventually(lambda: self._listens(ready))
+        self.address = ready.read_text()
+
+    def _spawn(self, ready: Path) -> None:
         with (self._folder / f"{self._module}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self._module],
@@ -62,8 +69,6 @@ class ServiceProcess:
                 stdout=log,
                 stderr=log,
             )
-        await eventually(lambda: self._listens(ready))
-        self.address = ready.read_text()
 
     def _listens(self, ready: Path) -> bool:
         assert self._process is not None

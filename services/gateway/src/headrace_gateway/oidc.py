@@ -13,7 +13,7 @@ import structlog
 from headrace.clock import Clock
 from headrace.database.keys import Scope
 from headrace.errors import SharedFailure
-from headrace_gateway.principals import Principal
+from headrace_gateway.principals import OPERATOR, Principal
 from headrace_gateway.settings import GatewaySettings
 
 _log = structlog.get_logger(__name__)
@@ -140,6 +140,9 @@ class OidcTokens:
         tenant = claims.get(self._settings.oidc_tenant_claim)
         if not isinstance(tenant, str) or not tenant or len(tenant.encode()) > 128:
             raise TokenRefused("it names no tenant")
+        # A tenant may be called anything, but not what means all of them.
+        if tenant == OPERATOR:
+            raise TokenRefused("its tenant is reserved")
         words = claims.get(self._settings.oidc_scope_claim, "")
         listed = words.split() if isinstance(words, str) else words
         scopes = frozenset(

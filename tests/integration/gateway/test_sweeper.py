@@ -1,0 +1,74 @@
+"""Bytes without records, records without bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from headrace.database.documents import CONTENTS
+from tests.support.fake_clock import FakeClock
+from tests.support.gateway_world import GatewayWorld, gateway_world
+
+HOUR_S = 3600.0
+
+
+@pytest.fixture
+async def world(tmp_path: Path, database_url: str) -> AsyncIterator[GatewayWorld]:
+    clock = FakeClock(now_ms=time.time_ns() // 10**6)
+    async with gateway_world(tmp_path, url=database_url, clock=clock) as made:
+        yield made
+
+
+async def test_young_orphans_may_be_uploads_and_old_ones_go(
+    world: GatewayWorld,
+) -> None:
+    await world.objects.put("files/default/d/o", b"orphan")
+    kept = await world.upload()
+
+    await world.sweeper.sweep()
+    assert len(await world.object_keys()) == 2
+    world.clock.advance(HOUR_S + 60)
+    await world.sweeper.sweep()
+
+    (content,) = await world.rows(CONTENTS)
+    assert await world.object_keys() == {content["object_key"]}
+    assert kept.status_code == 202
+
+
+async def test_a_document_whose_bytes_are_gone_has_failed(world: GatewayWorld) -> None:
+    id_ = (await world.upload()).json()["id"]
+    (content,) = await world.rows(CONTENTS)
+    await world.objects.delete(content["object_key"])
+    world.clock.advance(HOUR_S + 60)
+
+    await world.sweeper.sweep()
+
+    url = f"/v1/documents/{id_}"
+    shown = (await world.client.get(url)).json()
+    assert shown["state"] == "failed"
+    assert shown["error"]["code"] == "object_missing"
+    assert shown["error"]["advice"]
+    listed = await world.client.get("/v1/documents", params={"state": "failed"})
+    assert [each["id"] for each in listed.json()["documents"]] == [id_]
+    assert await world.parts.relay.send_some() == 0
+    put = await world.client.put(url, json={"text": "here again"})
+    assert put.status_code == 202
+    assert (await world.client.get(url)).json()["state"] == "accepted"
+
+
+async def test_replaced_bytes_stay_as_long_as_kafka_may_name_them(
+    world: GatewayWorld,
+) -> None:
+    id_ = (await world.upload()).json()["id"]
+    await world.client.put(f"/v1/documents/{id_}", json={"text": "new"})
+    assert len(await world.object_keys()) == 2
+
+    world.clock.advance(24 * HOUR_S)
+    await world.sweeper.sweep()
+    assert len(await world.object_keys()) == 2
+    world.clock.advance(7 * 24 * HOUR_S)
+    await world.sweeper.sweep()
+    assert len(await world.object_keys()) == 1
