@@ -7,6 +7,7 @@ import itertools
 import re
 import sys
 from collections.abc import AsyncIterator, Generator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -14,10 +15,10 @@ import pytest_asyncio
 
 from headrace.messages import Stage
 from tests.faults.harness import Harness
-from tests.faults.reporting import Row, in_order, table, write_section
+from tests.faults.machines import StageMachine
+from tests.faults.reporting import Report, Row
 from tests.faults.stack import FaultStack
 
-_ROWS = pytest.StashKey[list[Row]]()
 _ROW = pytest.StashKey[Row]()
 _FAILED = pytest.StashKey[bool]()
 _LAST_WORDS = 2500
@@ -34,12 +35,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_ROWS] = []
+    config.pluginmanager.register(Report())
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that need no stack first: while they hold the loop, the proxies stand."""
-    items.sort(key=lambda item: "harness" in getattr(item, "fixturenames", ()))
+    """Those that need no stack first: while they hold the loop, the proxies stand.
+
+    With two workers (``--dist loadgroup``) they run beside the one that has the stack.
+    """
+    items.sort(key=lambda item: (needs_stack(item), not reads_all(item)))
+    for item in filter(needs_stack, items):
+        item.add_marker(pytest.mark.xdist_group("stack"))
+
+
+def needs_stack(item: pytest.Item) -> bool:
+    return "harness" in getattr(item, "fixturenames", ())
+
+
+def reads_all(item: pytest.Item) -> bool:
+    """Whether stages go through all that earlier rows have left."""
+    return item.get_closest_marker("reads_all") is not None
 
 
 # -- the report -------------------------------------------------------------------
@@ -68,11 +84,15 @@ def pytest_runtest_makereport(
                 report.sections.append((f"log of {machine.name}", words))
         if item.get_closest_marker("row"):
             _row_of(item).passed = False
+    # What was skipped has shown nothing, and is no row of the table.
+    ended = report.failed or (report.when == "call" and not report.skipped)
+    if ended and item.get_closest_marker("row"):
+        report.row = asdict(_row_of(item))
     return report
 
 
 def _row_of(item: pytest.Item) -> Row:
-    """The row that a test is about; made and listed when it is first asked for."""
+    """The row that a test is about; made when it is first asked for."""
     found = item.stash.get(_ROW, None)
     if found is None:
         marker = item.get_closest_marker("row")
@@ -80,7 +100,6 @@ def _row_of(item: pytest.Item) -> Row:
             raise pytest.UsageError(f"{item.nodeid} has no @pytest.mark.row")
         found = Row(marker.args[0], **marker.kwargs)
         item.stash[_ROW] = found
-        item.config.stash[_ROWS].append(found)
     return found
 
 
@@ -88,14 +107,6 @@ def _row_of(item: pytest.Item) -> Row:
 def row(request: pytest.FixtureRequest) -> Row:
     """Where the row says what it showed: ``row.result(lost=…, duplicates=…, …)``."""
     return _row_of(request.node)
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    rows = in_order(config.stash[_ROWS])
-    for each in rows:
-        terminalreporter.write_line(each.line)
-    if config.getoption("--report") and rows:
-        write_section("rows", table(rows))
 
 
 # -- the stack --------------------------------------------------------------------
@@ -131,18 +142,22 @@ class Suite:
     async def _tidy(self, stack: FaultStack) -> None:
         """Undo what a row did, so that the next finds all as usual."""
         await stack.heal()
-        for name in set(stack.stages) - set(Stage):
-            await stack.remove(name)
         for part in (stack.broker, stack.store):
             if not part.alive:
                 await part.start()
-        for machine in stack.stages.values():
-            machine.disarm()
-            if machine.altered or not machine.alive:
-                await machine.restart()
-            else:
-                await machine.wait_ready()
+        spares = set(stack.stages) - set(Stage)
+        await asyncio.gather(
+            *map(stack.remove, spares),
+            *(self._as_usual(stack.stages[stage]) for stage in Stage),
+        )
         stack.provider.forget()
+
+    async def _as_usual(self, machine: StageMachine) -> None:
+        machine.disarm()
+        if machine.altered or not machine.alive:
+            await machine.restart()
+        else:
+            await machine.wait_ready()
 
 
 @pytest_asyncio.fixture(scope="session")

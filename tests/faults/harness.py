@@ -38,6 +38,7 @@ from tests.faults.ledger import Ledger, Visible, compare
 from tests.faults.machines import PartMachine, Samples, StageMachine
 from tests.faults.provider import FaultProvider
 from tests.faults.proxy import Faults
+from tests.faults.reporting import Row
 from tests.faults.stack import DIMENSIONS, FaultStack
 
 PATIENCE_S = 120.0
@@ -393,6 +394,34 @@ class Harness:
             at=at,
             details=f"{dict(visible.lost)} {dict(visible.twice)} {_told(findings)}",
         )
+
+    async def conclude(
+        self,
+        row: Row,
+        *,
+        since: float | None = None,
+        note: str = "",
+        letters: int | None = 0,
+        patience_s: float = 0.0,
+    ) -> Settled:
+        """``settled``, and the row says what it has shown.
+
+        Args:
+            row: whose end it is, or that of one of its parts.
+            since: monotonic time of the end of the fault.
+            note: what else was measured.
+            letters: see ``settled``.
+            patience_s: see ``settled``.
+        """
+        settled = await self.settled(letters=letters, patience_s=patience_s)
+        row.result(
+            lost=settled.lost,
+            duplicates=settled.duplicates,
+            recovery_s=None if since is None else max(settled.at - since, 0.0),
+            note=note,
+            details=settled.details,
+        )
+        return settled
 
     async def _findings(self) -> list[Finding]:
         """What the oracle finds about this row's documents, and in the topics."""

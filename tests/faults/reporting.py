@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 
@@ -87,13 +88,38 @@ class Row:
         )
 
 
+class Report:
+    """A pytest plugin: collects the rows of all workers and tells of them at the end.
+
+    Args:
+        document: where the table is written if ``--report`` asks for it.
+    """
+
+    def __init__(self, document: Path = DOCUMENT) -> None:
+        self._document = document
+        self._rows: dict[str, Row] = {}
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """A row as it was then; what comes later of the same test counts."""
+        if (fields := getattr(report, "row", None)) is not None:
+            self._rows[report.nodeid] = Row(**fields)
+
+    def pytest_terminal_summary(self, terminalreporter: Any, config: Any) -> None:
+        """A line for each."""
+        rows = in_order(self._rows.values())
+        for each in rows:
+            terminalreporter.write_line(each.line)
+        if config.getoption("--report") and rows:
+            write_section("rows", table(rows), document=self._document)
+
+
 def in_order(rows: Iterable[Row]) -> list[Row]:
     """By number, cases without one last."""
 
-    def rank(row: Row) -> tuple[int, str, int, str]:
+    def rank(row: Row) -> tuple[int, str, int, str, str]:
         digits = re.match(r"\d+", row.number)
         number = int(digits.group()) if digits else 1000
-        return (number, row.number, row.level, row.injected)
+        return (number, row.number, row.level, row.injected, row.note)
 
     return sorted(rows, key=rank)
 

@@ -54,13 +54,7 @@ async def test_row_32_clocks_that_are_wrong(harness: Harness, row: Row) -> None:
             else:
                 text = text_of(name, version, 60)
                 await harness.upsert(name, text, lane=lane)
-    settled = await harness.settled()
-    row.result(
-        lost=settled.lost,
-        duplicates=settled.duplicates,
-        note="the same end as with right clocks",
-        details=settled.details,
-    )
+    await harness.conclude(row, note="the same end as with right clocks")
 
 
 @pytest.mark.row("34", level=2, injected="versions 3, 1, 2; delete before its create")
@@ -80,11 +74,8 @@ async def test_row_34_out_of_order(harness: Harness, row: Row) -> None:
         await harness.upsert(
             late, text_of(late), source_version=4, lane=lanes[(number + 1) % 2]
         )
-    settled = await harness.settled()
+    await harness.conclude(row)
     assert not await harness.points("late/0")
-    row.result(
-        lost=settled.lost, duplicates=settled.duplicates, details=settled.details
-    )
 
 
 @pytest.mark.row(
@@ -105,11 +96,8 @@ async def test_row_34_a_create_replayed_after_its_delete(
 
         assert await replay_all(harness) == {"resolved": 1}
 
-        settled = await harness.settled()
+        await harness.conclude(row)
         assert not await harness.points("late")
-        row.result(
-            lost=settled.lost, duplicates=settled.duplicates, details=settled.details
-        )
 
 
 @pytest.mark.row(
@@ -133,7 +121,7 @@ async def test_row_35_an_update_that_shrinks(harness: Harness, row: Row) -> None
         assert indexer.hit
         await harness.evict("indexer")
         await indexer.start()
-        settled = await harness.settled()
+        await harness.conclude(row, since=ended)
         await eventually(lambda: len(seen) > 20)
     finally:
         watching.cancel()
@@ -149,13 +137,7 @@ async def test_row_35_an_update_that_shrinks(harness: Harness, row: Row) -> None
     assert {frozenset(each) for each in seen} == {
         frozenset({(version, size)}) for version, size in sizes.items()
     }
-    row.result(
-        lost=settled.lost,
-        duplicates=settled.duplicates,
-        recovery_s=settled.at - ended,
-        note=f"{large} to {sizes[2]} chunks, {len(seen)} searches meanwhile",
-        details=settled.details,
-    )
+    row.note = f"{large} to {sizes[2]} chunks, {len(seen)} searches meanwhile"
 
 
 async def watch(harness: Harness, seen: list[set[tuple[int, int]]]) -> None:
@@ -186,14 +168,8 @@ async def test_row_36_delete_during_ingest(harness: Harness, row: Row) -> None:
     for number, name in enumerate(names):
         await harness.delete(name, lane=list(Lane)[number % 2])
     await harness.proxy("provider").heal()
-    settled = await harness.settled()
+    await harness.conclude(row, note="0 points")
     assert not await harness.point_ids()
-    row.result(
-        lost=settled.lost,
-        duplicates=settled.duplicates,
-        note="0 points",
-        details=settled.details,
-    )
 
 
 async def stuck_at_the_embedder(harness: Harness) -> bool:
@@ -221,16 +197,10 @@ async def test_row_38_other_releases(harness: Harness, row: Row) -> None:
     for stage in (Stage.CHUNKER, Stage.EMBEDDER, Stage.INDEXER):
         await newer_record(harness, stage)
 
-    settled = await harness.settled()
+    await harness.conclude(row, note="no dead letter")
 
     for stage in Stage:
         assert not await harness.dead_letters(stage)
-    row.result(
-        lost=settled.lost,
-        duplicates=settled.duplicates,
-        note="no dead letter",
-        details=settled.details,
-    )
 
 
 async def newer_record(harness: Harness, stage: Stage) -> None:
@@ -286,11 +256,8 @@ async def test_case_an_upsert_redelivered_after_a_delete_by_the_other_lane(
     await harness.delete("first", lane=Lane.INTERACTIVE)
     await harness.evict("loader")
     await loader.start()
-    settled = await harness.settled()
+    await harness.conclude(row)
     assert not await harness.points("first")
-    row.result(
-        lost=settled.lost, duplicates=settled.duplicates, details=settled.details
-    )
 
 
 @pytest.mark.row(
@@ -312,15 +279,9 @@ async def test_case_a_source_that_answers_other_bytes_at_the_redelivery(
         source.write_text(new)
         await harness.evict("loader")
         await loader.restart(env={"HEADRACE_FILE_ROOTS": f'["{folder}"]'})
-        settled = await harness.settled()
+        await harness.conclude(row, note="a new revision, whole")
         second = await harness.state("changes")
         assert first is not None
         assert second is not None
         assert second.accepted.arrival == first.accepted.arrival
         assert second.visible.revision > first.visible.revision
-        row.result(
-            lost=settled.lost,
-            duplicates=settled.duplicates,
-            note="a new revision, whole",
-            details=settled.details,
-        )

@@ -34,37 +34,25 @@ async def test_row_04_killed_with_everything_in_hand(
     await store.heal()
     await harness.evict(Stage.INDEXER)
     await indexer.start()
-    settled = await harness.settled()
-    row.result(
-        lost=settled.lost,
-        duplicates=settled.duplicates,
-        recovery_s=settled.at - killed,
-        details=settled.details,
-    )
+    await harness.conclude(row, since=killed)
 
 
+@pytest.mark.reads_all
 @pytest.mark.row("16", level=2, injected="documents sent while no group has offsets")
 async def test_row_16_sent_while_offsets_are_gone(harness: Harness, row: Row) -> None:
     """What came meanwhile is read, and what was there stays as it is."""
     await harness.load(12, prefix="before")
     await harness.settled()
     before = await harness.point_ids()
-    for stage in Stage:
-        await harness.stage(stage).terminate()
+    await asyncio.gather(*(harness.stage(stage).terminate() for stage in Stage))
     await harness.load(12, prefix="meanwhile")
     await _expire(harness)
     began = time.monotonic()
     await asyncio.gather(*(harness.stage(stage).start() for stage in Stage))
     # To every partition: a group that began at its end would commit now.
     await harness.load(40, prefix="afterwards")
-    settled = await harness.settled()
+    await harness.conclude(row, since=began)
     assert before <= await harness.point_ids(), "a point has gone"
-    row.result(
-        lost=settled.lost,
-        duplicates=settled.duplicates,
-        recovery_s=settled.at - began,
-        details=settled.details,
-    )
 
 
 async def _expire(harness: Harness) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -20,6 +21,8 @@ from tests.support.eventually import eventually
 GRACE_S = float(STAGE_ENVIRONMENT["HEADRACE_DRAIN_S"]) + 5
 ANSWER_S = 0.05
 """Of store and provider, so that there is something in work."""
+DRAIN_IN_VAIN_S = scaled(10)
+"""Where nothing can be finished, all of it is waited for."""
 
 
 async def members(harness: Harness, stage: str) -> int:
@@ -41,33 +44,31 @@ async def working(machine: StageMachine) -> bool:
 @pytest.mark.row("7", level=2, injected="SIGTERM to each stage in the midst of work")
 async def test_row_07_sigterm_mid_batch(harness: Harness, row: Row) -> None:
     await slowed(harness)
-    for number, stage in enumerate(Stage):
-        machine = harness.stage(stage)
-        spare = await harness.replica(stage)
+    spares = await asyncio.gather(*(harness.replica(stage) for stage in Stage))
+    for stage in Stage:
         await eventually(lambda stage=stage: both(harness, stage))
-        await harness.load(150, prefix=stage, words=60, version=number)
-        await eventually(lambda machine=machine: working(machine))
+        # Held while it has something in its hands, until the signal is there.
+        harness.failpoint(stage, "after_decode", at=3, action="sigstop")
 
+    async def ended(machine: StageMachine) -> str:
+        await machine.wait_hit()
         began = time.monotonic()
         code = await machine.terminate(grace_s=GRACE_S)
-
         took = time.monotonic() - began
-        left = await members(harness, stage)
         assert code == 0, machine.last_words()
         # Nobody waits for a session to end: the broker has counted it out already.
-        assert left == 1
+        assert await members(harness, machine.name) == 1
+        return f"{machine.name} ended in {took:.1f} s"
+
+    _, *told = await asyncio.gather(
+        harness.load(150, words=60), *(ended(harness.stage(stage)) for stage in Stage)
+    )
+    for spare in spares:
         await eventually(lambda spare=spare: owns_all(spare, harness))
-        await harness.drained()
-        await machine.start()
-        await harness.stack.remove(spare.name)
-        row.result(note=f"{stage} ended in {took:.1f} s")
     await harness.proxy("store").heal()
-    settled = await harness.settled()
+    await harness.conclude(row, note=", ".join(told))
     # What it had begun was finished: nothing was paid for again.
     assert max(harness.provider.paid.values()) == 1
-    row.result(
-        lost=settled.lost, duplicates=settled.duplicates, details=settled.details
-    )
 
 
 async def both(harness: Harness, stage: str) -> bool:
@@ -94,13 +95,7 @@ async def test_row_07_sigterm_then_sigkill(harness: Harness, row: Row) -> None:
         await harness.proxy(target).heal()
         ended = time.monotonic()
         await machine.start()
-        settled = await harness.settled()
-        row.result(
-            lost=settled.lost,
-            duplicates=settled.duplicates,
-            recovery_s=settled.at - ended,
-            details=settled.details,
-        )
+        await harness.conclude(row, since=ended)
 
 
 def broker_away(harness: Harness, stage: str) -> None:
@@ -140,6 +135,7 @@ async def test_row_07_sigterm_while_something_is_away(
     times: int,
 ) -> None:
     machine = harness.stage(stage)
+    await machine.restart(env={"HEADRACE_DRAIN_S": str(DRAIN_IN_VAIN_S)})
     if fault in (store_hangs, provider_hangs):
         fault(harness, stage)
         await harness.load(20, prefix=stage)
@@ -161,13 +157,10 @@ async def test_row_07_sigterm_while_something_is_away(
     await harness.stack.heal()
     healed = time.monotonic()
     await machine.start()
-    settled = await harness.settled()
-    row.result(
-        lost=settled.lost,
-        duplicates=settled.duplicates,
-        recovery_s=settled.at - healed,
+    await harness.conclude(
+        row,
+        since=healed,
         note=f"{stage}, {fault.__name__.replace('_', ' ')}: ended in {took:.1f} s",
-        details=settled.details,
     )
 
 
@@ -175,22 +168,19 @@ async def test_row_07_sigterm_while_something_is_away(
 async def test_row_07_sigterm_while_starting(harness: Harness, row: Row) -> None:
     harness.proxy("broker").black_hole()
     harness.proxy("broker").reset()
-    codes = []
-    for stage in Stage:
-        machine = harness.stage(stage)
+
+    async def ended(machine: StageMachine) -> int:
         await machine.kill9()
         await machine.start(wait=False)
-        await eventually(lambda machine=machine: told(machine))
-        codes.append(await machine.terminate(grace_s=GRACE_S))
-    assert codes == [0, 0, 0, 0]
+        await eventually(lambda: told(machine))
+        return await machine.terminate(grace_s=GRACE_S)
+
+    machines = [harness.stage(stage) for stage in Stage]
+    assert await asyncio.gather(*map(ended, machines)) == [0, 0, 0, 0]
     await harness.stack.heal()
-    for stage in Stage:
-        await harness.stage(stage).start()
+    await asyncio.gather(*(machine.start(wait=False) for machine in machines))
     await harness.load(5)
-    settled = await harness.settled()
-    row.result(
-        lost=settled.lost, duplicates=settled.duplicates, details=settled.details
-    )
+    await harness.conclude(row)
 
 
 async def told(machine: StageMachine) -> bool:

@@ -66,6 +66,7 @@ async def delete_groups(harness: Harness, *stages: Stage) -> None:
     assert not any(code for _, code in answer.results), answer
 
 
+@pytest.mark.reads_all
 @pytest.mark.row("16", level=2, injected="offsets of all groups gone")
 async def test_row_16_offsets_gone(harness: Harness, row: Row) -> None:
     names = await harness.load(20, words=60)
@@ -133,16 +134,29 @@ async def test_row_15_topic_made_again(harness: Harness, row: Row) -> None:
     embedder = harness.stage(Stage.EMBEDDER)
     topology = harness.settings.topology
     name = topology.topic(INPUT[Stage.EMBEDDER], Lane.INTERACTIVE)
+    before = without(embedder, name)
     await harness.admin.delete_topics([name])
     await eventually(lambda: gone(harness, name))
     await topics.apply(harness.admin, topology, replication_factor=1)
     over = time.monotonic()
     # More than there were: where it had been is in their midst.
     await harness.load(60, prefix="into-the-new-one")
-    await embedder.ended()
-    assert "made again" in embedder.log or "begins anew" in embedder.log
-    await embedder.start()
-    tell(row, await harness.settled(), over, "the process begins anew and says why")
+    # Either it saw that the topic was missing and gave it back, or it cannot know
+    # where in the new one it is.
+    await eventually(lambda: not embedder.alive or without(embedder, name) > before)
+    note = "seen while it was gone"
+    if not embedder.alive:
+        assert "made again" in embedder.log or "begins anew" in embedder.log
+        await embedder.start()
+        note = "the process begins anew and says why"
+    tell(row, await harness.settled(), over, note)
+
+
+def without(machine: StageMachine, topic: str) -> int:
+    """How often it was assigned partitions, and none of this topic."""
+    told = machine.records(event="partitions assigned")
+    each = [" ".join(one["partitions"]) for one in told]
+    return sum(1 for places in each if places and f"{topic}/" not in places)
 
 
 async def gone(harness: Harness, topic: str) -> bool:
@@ -211,6 +225,7 @@ async def test_case_partitions_added_mid_document(harness: Harness, row: Row) ->
     tell(row, await harness.settled(patience_s=20), over)
 
 
+@pytest.mark.reads_all
 @pytest.mark.row(
     "52", level=2, injected="store put back to yesterday's copy, events read again"
 )
@@ -219,7 +234,7 @@ async def test_case_store_put_back(harness: Harness, row: Row) -> None:
     await harness.settled()
     copy = harness.stack.directory / "yesterday"
     await harness.store_machine.terminate()
-    shutil.copytree(harness.stack.store_dir, copy)
+    await asyncio.to_thread(shutil.copytree, harness.stack.store_dir, copy)
     await harness.store_machine.start()
     for name in names[:8]:
         await harness.upsert(name, text_of(name, 2, 90), lane=Lane.BULK)
@@ -229,8 +244,8 @@ async def test_case_store_put_back(harness: Harness, row: Row) -> None:
     await harness.settled()
     revisions = {name: await harness.state(name) for name in names}
     await harness.store_machine.terminate()
-    shutil.rmtree(harness.stack.store_dir)
-    shutil.copytree(copy, harness.stack.store_dir)
+    await asyncio.to_thread(shutil.rmtree, harness.stack.store_dir)
+    await asyncio.to_thread(shutil.move, copy, harness.stack.store_dir)
     await harness.store_machine.start()
     await harness.stage(Stage.LOADER).terminate()
     await delete_groups(harness, Stage.LOADER)

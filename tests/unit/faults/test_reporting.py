@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.faults.reporting import Row, in_order, table, write_section
+from tests.faults.reporting import Report, Row, in_order, table, write_section
 
 
 def test_a_loss_fails_the_row_and_is_told() -> None:
@@ -44,3 +46,22 @@ def test_a_section_is_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="begin soak"):
         write_section("soak", "x", document=document)
+
+
+def test_of_a_test_the_last_word_counts_and_others_say_nothing(tmp_path: Path) -> None:
+    document = tmp_path / "page.md"
+    document.write_text("<!-- begin rows -->\n<!-- end rows -->\n")
+    report = Report(document)
+    row = Row("12", level=2, injected="black hole")
+    report.pytest_runtest_logreport(SimpleNamespace(nodeid="a", row=asdict(row)))
+    row.passed = False
+    report.pytest_runtest_logreport(SimpleNamespace(nodeid="a", row=asdict(row)))
+    report.pytest_runtest_logreport(SimpleNamespace(nodeid="b"))
+    lines: list[str] = []
+    report.pytest_terminal_summary(
+        SimpleNamespace(write_line=lines.append),
+        SimpleNamespace(getoption=lambda _name: True),
+    )
+
+    assert lines == ["row 12 L2 lost=0 duplicates=0 FAILED black hole"]
+    assert document.read_text().count("| 12 | L2 | black hole **failed** |") == 1
