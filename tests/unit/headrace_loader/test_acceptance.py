@@ -14,6 +14,7 @@ from headrace.identity import Arrival, DocumentKey
 from headrace.state import Accepted, Candidate, Decision, StateRecord, Verdict
 from headrace.store import CollectionSpec, Operation, WriteAccepted
 from tests.support.fake_store import FakeStore
+from tests.support.gated_store import GatedStore, Gates
 
 SPEC = CollectionSpec("model", "1", 3)
 KEY = DocumentKey("t", "c", "d")
@@ -147,6 +148,49 @@ async def test_a_lost_race_is_decided_again_by_what_the_winner_wrote() -> None:
     found = await record(newer)
     assert found is not None
     assert found.accepted == won
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_two_loaders_that_write_at_once_never_share_a_revision(
+    first: int,
+) -> None:
+    """A former owner of the partition is at work; both have read that there is none."""
+    store, gates = FakeStore(), Gates()
+    await ready(store)
+    loaders = [
+        Acceptance(GatedStore(store, gates, who=name), spec=SPEC)
+        for name in ("owner", "former")
+    ]
+    # In one millisecond, so that each alone would take the same revision.
+    arrivals = [Arrival(1_000_000, "topic", partition, 1) for partition in (0, 1)]
+    events = [
+        replace(candidate(text=text), arrival=arrival)
+        for text, arrival in zip(("mine", "theirs"), arrivals, strict=True)
+    ]
+    tasks = [
+        asyncio.create_task(loader.accept(event))
+        for loader, event in zip(loaders, events, strict=True)
+    ]
+    while not all(gate.what == "before WriteAccepted" for gate in gates.waiting) or (
+        len(gates.waiting) < len(loaders)
+    ):
+        await gates.settle()
+        for gate in list(gates.waiting):
+            if gate.what != "before WriteAccepted":
+                gates.step(gates.waiting.index(gate))
+    gates.step(first)
+    gates.open_all()
+    decisions = await asyncio.gather(*tasks)
+
+    found = await record(store)
+    assert found is not None
+    passed_on = [each for each in decisions if each.verdict is Verdict.NEW]
+    revisions = {each.accepted.revision for each in passed_on if each.accepted}
+    assert len(revisions) == len(passed_on)
+    assert found.accepted == max(
+        (each.accepted for each in passed_on if each.accepted),
+        key=lambda accepted: accepted.revision,
+    )
 
 
 async def test_a_race_without_end_is_given_up() -> None:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from headrace.batching import Batcher
 from headrace.errors import DocumentFailure, SharedFailure
 from headrace.identity import DocumentKey
-from headrace.state import Accepted, Candidate, Decision, StateRecord, Verdict, decide
+from headrace.state import Candidate, Decision, StateRecord, Verdict, decide
 from headrace.store import CollectionMismatch, CollectionSpec, Store, WriteAccepted
 
 _TRIES = 8
@@ -116,7 +116,8 @@ class Acceptance:
                 name=name,
             )
             found = _record(await self._writes.submit((key.collection, write)))
-            if _holds(found, accepted, deletes=deletes):
+            # Own arrival, revision and hash; a delete's revision went with them.
+            if found is not None and found.accepted == accepted:
                 self._count(key.collection, absent=record is None)
                 return decision
             record = found
@@ -225,12 +226,3 @@ def _record(result: _Result) -> StateRecord | None:
     if isinstance(result, Exception):
         raise result
     return result
-
-
-def _holds(record: StateRecord | None, accepted: Accepted, *, deletes: bool) -> bool:
-    """Whether the record is what was written: own arrival, revision and hash."""
-    return (
-        record is not None
-        and record.accepted == accepted
-        and (not deletes or record.deleted_revision >= accepted.revision)
-    )
