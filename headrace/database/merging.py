@@ -135,7 +135,7 @@ async def merge_heartbeats(connection: AsyncConnection, rows: Sequence[Row]) -> 
         return row["heard_ms"], row["heard_offset"]
 
     newest = {row["document"]: row for row in sorted(rows, key=order)}
-    insert = _insert(connection, HEARTBEATS)
+    insert = insert_into(connection, HEARTBEATS)
     old, new = HEARTBEATS.c, insert.excluded
     statement = insert.on_conflict_do_update(
         index_elements=[old.document],
@@ -174,7 +174,7 @@ async def put_statuses(
     newest: dict[tuple[str, str, int], Row] = {}
     for row in sorted(rows, key=lambda row: row["status_offset"]):
         newest[row["document"], row["work"], row["stage"]] = row
-    insert = _insert(connection, table)
+    insert = insert_into(connection, table)
     statement = insert.on_conflict_do_update(
         index_elements=[table.c.document, table.c.work, table.c.stage],
         set_=_all_of(insert.excluded, table),
@@ -200,7 +200,7 @@ async def derive(connection: AsyncConnection, documents: Collection[str]) -> Non
             delete(table).where(table.c.document.in_(wanted), ~still_said)
         )
         newest = _newest(wanted, table, by)
-        insert = _insert(connection, table).from_select(
+        insert = insert_into(connection, table).from_select(
             [column.name for column in table.c], newest
         )
         old, new = table.c, insert.excluded
@@ -213,6 +213,13 @@ async def derive(connection: AsyncConnection, documents: Collection[str]) -> Non
                 ),
             )
         )
+
+
+def insert_into(connection: AsyncConnection, table: Table) -> Any:
+    """An insert that may meet a row that is there: each dialect has its own."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def _newest(documents: list[str], table: Table, by: tuple[str, ...]) -> Select[Any]:
@@ -242,13 +249,6 @@ def _newest(documents: list[str], table: Table, by: tuple[str, ...]) -> Select[A
     return select(*(ranked.c[column.name] for column in table.c)).where(
         ranked.c.place == 1
     )
-
-
-def _insert(connection: AsyncConnection, table: Table) -> Any:
-    """An insert with ``on_conflict_do_update``, which each dialect has for itself."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
 
 
 def _all_of(new: Any, table: Table) -> Mapping[str, Any]:

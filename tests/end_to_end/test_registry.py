@@ -21,8 +21,13 @@ from sqlalchemy import func, select
 
 from headrace import topics
 from headrace.database.engine import Database
-from headrace.database.merging import Row
-from headrace.database.processing import HEARTBEATS, STAGE_STATES
+from headrace.database.merging import Row, merge_statuses
+from headrace.database.processing import (
+    DOCUMENT_STATES,
+    HEARTBEATS,
+    JOB_DOCUMENTS,
+    STAGE_STATES,
+)
 from headrace.database.settings import DatabaseSettings
 from headrace.identity import Arrival, DocumentKey
 from headrace.messages import Heartbeat, Metadata, Stage, State, StatusEvent
@@ -149,6 +154,69 @@ async def test_killed_in_the_midst_it_loses_nothing(world: World) -> None:
         _, metrics = await registry.get("/metrics")
         assert "headrace_merged_records_total" in metrics
         assert await registry.terminate() == 0
+
+
+@pytest.mark.timeout(300)
+async def test_rebuilt_while_it_runs_it_is_what_the_topic_says(world: World) -> None:
+    chance = random.Random(7)
+    async with ready_registry(world.folder, world.environment) as registry:
+        for number in range(300):
+            await world.say(event(number, chance), removed=chance.random() < 0.05)
+        await eventually(world.same)
+        await damage(world)
+        assert not await world.same()
+        enough = asyncio.Event()
+
+        async def go_on() -> None:
+            number = 300
+            while not enough.is_set():
+                await world.say(event(number, chance))
+                await asyncio.sleep(0.01)
+                number += 1
+
+        going_on = asyncio.create_task(go_on())
+        await rebuilt(world)
+        enough.set()
+        await going_on
+        await world.producer.flush()
+        await eventually(world.same)
+        assert await registry.ready()
+    # A topic that was made again holds less, and its offsets begin anew.
+    async with world.database.writing() as connection:
+        everything = STAGE_STATES.update()
+        await connection.execute(
+            everything.values(status_offset=STAGE_STATES.c.status_offset + 10**6)
+        )
+    await rebuilt(world)
+    assert await world.same()
+
+
+async def rebuilt(world: World) -> None:
+    """Run the command."""
+    folder = world.folder.parent / "rebuild"
+    async with registry_process(folder, world.environment, "rebuild") as rebuilding:
+        async with asyncio.timeout(120):
+            await rebuilding.process.wait()
+        assert rebuilding.process.returncode == 0, rebuilding.log
+        assert "documents made again" in rebuilding.log
+
+
+async def damage(world: World) -> None:
+    """Lose some of SQL, change some, and invent some."""
+    async with world.database.writing() as connection:
+        found = await connection.execute(select(STAGE_STATES))
+        rows = [dict(row) for row in found.mappings()]
+        documents = sorted({row["document"] for row in rows})
+        lost, changed = documents[:20], documents[20:40]
+        for table in (STAGE_STATES, DOCUMENT_STATES, JOB_DOCUMENTS):
+            await connection.execute(table.delete().where(table.c.document.in_(lost)))
+        await connection.execute(
+            STAGE_STATES.update()
+            .where(STAGE_STATES.c.document.in_(changed))
+            .values(state="invented", import_job="three")
+        )
+        invented = {**rows[-1], "document": "f" * 36, "status_offset": 1}
+        await merge_statuses(connection, [invented])
 
 
 @pytest.mark.timeout(180)

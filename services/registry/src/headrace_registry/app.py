@@ -14,10 +14,12 @@ from contextlib import AsyncExitStack
 from typing import NoReturn
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from headrace import logs
 from headrace.clock import Clock, SystemClock
 from headrace.database.engine import Database, upgrade
+from headrace.database.leases import Lease, LeaseLost
 from headrace.database.merging import merge_heartbeats, merge_statuses
 from headrace.errors import ConfigurationError, SharedFailure
 from headrace.leaving import leave
@@ -32,6 +34,7 @@ from headrace.retries import Backoff
 from headrace_registry.intake import Intake
 from headrace_registry.merger import Merge, Merger
 from headrace_registry.metrics import STAGE, RegistryMetrics
+from headrace_registry.rebuilding import LEASE, LEASE_S, AlreadyRunning, rebuild
 from headrace_registry.records import read_heartbeat, read_status
 from headrace_registry.settings import RegistrySettings
 from headrace_registry.streaming import RegistryApp, consume, registry_app
@@ -62,6 +65,37 @@ def main() -> NoReturn:
         _log.critical("the process failed", exc_info=error)
         status = 1
     leave(status)
+
+
+def rebuild_main() -> NoReturn:
+    """Make the tables again from the status topic, then exit."""
+    status = 0
+    try:
+        settings = load_settings(RegistrySettings)
+        logs.configure(level=settings.log_level, settings=settings, stage=STAGE)
+        asyncio.run(_rebuild(settings))
+    except ConfigurationError as error:
+        sys.stderr.write(f"configuration error: {error}\n")
+        status = EXIT_CONFIGURATION
+    except (AlreadyRunning, LeaseLost, SharedFailure, KafkaError) as error:
+        sys.stderr.write(f"not rebuilt: {error}; it may be started again\n")
+        status = 1
+    leave(status)
+
+
+async def _rebuild(settings: RegistrySettings) -> None:
+    database = Database.from_settings(settings)
+    try:
+        await upgrade(settings.database_url.get_secret_value())
+        holder = f"{socket.gethostname()}-{os.getpid()}"
+        lease = Lease(database, name=LEASE, holder=holder, for_s=LEASE_S)
+        done = await rebuild(settings, database, lease=lease)
+    finally:
+        await database.close()
+    sys.stdout.write(
+        f"{done.documents} documents made again of {done.records} records, "
+        f"{done.unreadable} of them unreadable\n"
+    )
 
 
 class RegistryProcess:
