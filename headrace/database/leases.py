@@ -45,7 +45,7 @@ class Lease:
         self._now: ColumnElement[int] = literal_column(_NOW_MS[database.dialect])
         self._counter = 0
 
-    async def take(self) -> bool:
+    async def hold(self) -> bool:
         """Take it, or keep it for as long again; whether it is ours.
 
         Raises:

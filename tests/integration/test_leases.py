@@ -22,10 +22,10 @@ async def fenced(database: Database, one: Lease) -> None:
 
 async def test_of_many_one_gets_it(database: Database) -> None:
     many = [lease(database, f"h{number}") for number in range(8)]
-    taken = await asyncio.gather(*(each.take() for each in many))
+    taken = await asyncio.gather(*(each.hold() for each in many))
     assert sorted(taken) == [False] * 7 + [True]
     owner = many[taken.index(True)]
-    assert await owner.take()
+    assert await owner.hold()
     assert await owner.holder() == f"h{taken.index(True)}"
     await fenced(database, owner)
     for each in many:
@@ -35,23 +35,23 @@ async def test_of_many_one_gets_it(database: Database) -> None:
     await owner.give_back()
     with pytest.raises(LeaseLost):
         await fenced(database, owner)
-    assert await lease(database, "next").take()
+    assert await lease(database, "next").hold()
 
 
 async def test_one_that_ran_out_is_anothers(database: Database) -> None:
     sleepy, awake = lease(database, "sleepy", for_s=0.05), lease(database, "awake")
-    assert await sleepy.take()
-    await eventually(awake.take)
+    assert await sleepy.hold()
+    await eventually(awake.hold)
     with pytest.raises(LeaseLost):
         await fenced(database, sleepy)
-    assert not await sleepy.take()
+    assert not await sleepy.hold()
     await sleepy.give_back()
     await fenced(database, awake)
 
 
 async def test_a_process_of_the_same_name_is_another(database: Database) -> None:
     before, after = lease(database, "same"), lease(database, "same")
-    assert await before.take()
-    assert not await after.take()
+    assert await before.hold()
+    assert not await after.hold()
     with pytest.raises(LeaseLost):
         await fenced(database, after)

@@ -72,7 +72,7 @@ async def rebuild(
         SharedFailure: the database is away.
         KafkaError: no broker answers.
     """
-    if not await lease.take():
+    if not await lease.hold():
         raise AlreadyRunning(f"{await lease.holder()} is at it")
     done = Rebuilt()
     topic = settings.topology.status
@@ -84,7 +84,7 @@ async def rebuild(
         async for rows, unreadable in _batches(consumer, ends):
             done.records += len(rows) + unreadable
             done.unreadable += unreadable
-            await lease.take()
+            await lease.hold()
             async with database.writing() as connection:
                 await lease.fence(connection)
                 if rows:
@@ -95,7 +95,7 @@ async def rebuild(
     limits = {partition.partition: end for partition, end in ends.items()}
     last = ""
     while documents := await _documents_after(database, last):
-        await lease.take()
+        await lease.hold()
         async with database.writing() as connection:
             await lease.fence(connection)
             await _replace(connection, documents, limits)
