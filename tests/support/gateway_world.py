@@ -11,10 +11,12 @@ from typing import Any
 import httpx
 from headrace_embedder.factory import build_provider
 from headrace_gateway.admission import Admission, RateLimits
-from headrace_gateway.app import API
+from headrace_gateway.app import API, intake_limits
 from headrace_gateway.authentication import ApiKeys, Authenticator, Everybody
+from headrace_gateway.feeder import Feeder
 from headrace_gateway.http import create_app
 from headrace_gateway.intake import Intake
+from headrace_gateway.jobs import Jobs
 from headrace_gateway.parts import Parts
 from headrace_gateway.records import Records
 from headrace_gateway.relay import Relay
@@ -26,7 +28,6 @@ from headrace_gateway.uploads import Uploads
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Table, select
 
-from headrace.backpressure import IntakeLimits
 from headrace.clock import SystemClock
 from headrace.database.engine import Database, upgrade
 from headrace.database.key_store import KeyStore
@@ -133,17 +134,16 @@ async def gateway_world(
     authenticator: Authenticator = Everybody()
     if auth == "keys":
         authenticator = ApiKeys(KeyStore(database), clock=clock)
+    intake = Intake(database, uuids=UuidSource(), clock=clock, committed=relay.wake)
+    uploads = Uploads(objects, max_bytes=known.max_upload_bytes, read_s=known.read_s)
+    jobs = Jobs(database)
     parts = Parts(
         settings=known,
         clock=clock,
         metrics=metrics,
         authenticator=authenticator,
         admission=Admission(
-            limits=IntakeLimits(
-                ahead_age_s=known.admit_age_s,
-                outbox_age_s=known.outbox_age_s,
-                accepting=known.accepting,
-            ),
+            limits=intake_limits(known),
             tenant_accepting=known.tenant_accepting,
             retry_after_s=known.retry_after_s,
             ahead_s=lambda: waiting.seconds,
@@ -155,8 +155,17 @@ async def gateway_world(
             ),
             refused=lambda reason: metrics.refused(reason).inc(),
         ),
-        intake=Intake(database, uuids=UuidSource(), clock=clock, committed=relay.wake),
-        uploads=Uploads(objects, max_bytes=known.max_upload_bytes, read_s=known.read_s),
+        intake=intake,
+        uploads=uploads,
+        jobs=jobs,
+        feeder=Feeder(
+            jobs,
+            intake=intake,
+            uploads=uploads,
+            limits=intake_limits(known),
+            ahead_s=lambda: waiting.seconds,
+            outbox_s=relay.age_s,
+        ),
         records=Records(database),
         relay=relay,
         ahead=waiting,  # type: ignore[arg-type]
@@ -166,6 +175,7 @@ async def gateway_world(
     sweeper = Sweeper(
         database,
         objects=objects,
+        jobs=jobs,
         clock=clock,
         metrics=metrics,
         orphan_age_s=known.orphan_age_s,

@@ -20,6 +20,7 @@ from headrace_gateway.problems import Problem, unavailable
 _MOST_TENANTS = 10_000
 _LONGEST_RETRY_S = 60
 
+_AHEAD = ("ahead", "outbox")
 _REASONS = {
     "ahead": "documents wait too long to be loaded",
     "outbox": "accepted documents do not reach Kafka",
@@ -134,13 +135,18 @@ class Admission:
             raise self._refusal("rate", status=429, wait_s=wait_s)
 
     @contextmanager
-    def slot(self, principal: Principal) -> Iterator[None]:
+    def slot(self, principal: Principal, *, stored: bool = False) -> Iterator[None]:
         """Held while a document is being accepted.
+
+        Args:
+            principal: whose.
+            stored: it is kept until there is room ahead, however long that takes.
 
         Raises:
             Problem: 503 or 429.
         """
-        if reason := self.problem():
+        reason = self.problem()
+        if reason and not (stored and reason in _AHEAD):
             raise self._refusal(reason, status=503)
         tenant = principal.tenant
         if self._accepting[tenant] >= self._tenant_accepting:

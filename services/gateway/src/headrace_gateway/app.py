@@ -31,12 +31,14 @@ from headrace.producer import KafkaProducer
 from headrace.qdrant import QdrantStore
 from headrace.topology import Noun
 from headrace.uuid7 import UuidSource
-from headrace_gateway import documents, events, health, searching
+from headrace_gateway import documents, events, health, imports, searching
 from headrace_gateway.admission import Admission, RateLimits
 from headrace_gateway.ahead import Ahead
 from headrace_gateway.authentication import ApiKeys, Authenticator, Everybody, Tokens
+from headrace_gateway.feeder import Feeder
 from headrace_gateway.http import create_app
 from headrace_gateway.intake import Intake
+from headrace_gateway.jobs import Jobs
 from headrace_gateway.oidc import JwksCache, OidcTokens
 from headrace_gateway.parts import Parts
 from headrace_gateway.records import Records
@@ -54,7 +56,13 @@ _RETRY_S = 2.0
 _FLUSH_S = 2.0
 _SILENT_S = 30.0
 
-API = (documents.router, events.router, health.router, searching.router)
+API = (
+    documents.router,
+    events.router,
+    health.router,
+    imports.router,
+    searching.router,
+)
 """Makers of the routes of the API."""
 
 
@@ -91,17 +99,27 @@ async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         relay = Relay(
             database, producer=producer, topology=settings.topology, clock=clock
         )
+        intake = Intake(database, uuids=UuidSource(), clock=clock, committed=relay.wake)
+        uploads = Uploads(
+            objects, max_bytes=settings.max_upload_bytes, read_s=settings.read_s
+        )
+        jobs = Jobs(database)
         parts = Parts(
             settings=settings,
             clock=clock,
             metrics=http_metrics,
             authenticator=await _authenticator(settings, database, clock, stack),
             admission=_admission(settings, clock, http_metrics, ahead, relay),
-            intake=Intake(
-                database, uuids=UuidSource(), clock=clock, committed=relay.wake
-            ),
-            uploads=Uploads(
-                objects, max_bytes=settings.max_upload_bytes, read_s=settings.read_s
+            intake=intake,
+            uploads=uploads,
+            jobs=jobs,
+            feeder=Feeder(
+                jobs,
+                intake=intake,
+                uploads=uploads,
+                limits=intake_limits(settings),
+                ahead_s=lambda: ahead.age_s(Lane.BULK),
+                outbox_s=relay.age_s,
             ),
             records=Records(database),
             relay=relay,
@@ -118,6 +136,7 @@ async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             sweeper=Sweeper(
                 database,
                 objects=objects,
+                jobs=jobs,
                 clock=clock,
                 metrics=http_metrics,
                 orphan_age_s=settings.orphan_age_s,
@@ -180,6 +199,7 @@ class _Process:
                     gateway.ahead.run(),
                     gateway.sweeper.run(),
                     gateway.parts.feed.run(),
+                    gateway.parts.feeder.run(),
                     self._connect(gateway),
                     self._tick(),
                 )
@@ -309,6 +329,15 @@ async def _authenticator(
     return Tokens(OidcTokens(settings, keys=keys))
 
 
+def intake_limits(settings: GatewaySettings) -> IntakeLimits:
+    """When uploads are refused and imports wait."""
+    return IntakeLimits(
+        ahead_age_s=settings.admit_age_s,
+        outbox_age_s=settings.outbox_age_s,
+        accepting=settings.accepting,
+    )
+
+
 def _admission(
     settings: GatewaySettings,
     clock: Clock,
@@ -317,11 +346,7 @@ def _admission(
     relay: Relay,
 ) -> Admission:
     return Admission(
-        limits=IntakeLimits(
-            ahead_age_s=settings.admit_age_s,
-            outbox_age_s=settings.outbox_age_s,
-            accepting=settings.accepting,
-        ),
+        limits=intake_limits(settings),
         tenant_accepting=settings.tenant_accepting,
         retry_after_s=settings.retry_after_s,
         ahead_s=lambda: ahead.age_s(Lane.INTERACTIVE),

@@ -17,12 +17,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace.clock import Clock
-from headrace.database.documents import CONTENTS, DOCUMENTS, IDEMPOTENCY, OUTBOX
+from headrace.database.documents import (
+    CONTENTS,
+    DOCUMENTS,
+    IDEMPOTENCY,
+    IMPORT_ITEMS,
+    OUTBOX,
+)
 from headrace.database.engine import Database
 from headrace.headers import event_headers
 from headrace.identity import DocumentKey
@@ -40,8 +46,15 @@ from headrace_gateway.drafts import (
 from headrace_gateway.problems import Problem, not_found
 from headrace_gateway.records import Row, by_id, content_of, living
 
+ImportItem = tuple[str, int]
+"""An import's id and a number within it."""
+
 _TRIES = 5
 """A name's document may go just when it stood in the way."""
+
+
+class ItemTaken(Exception):
+    """Another gateway has accepted the item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +139,34 @@ class Intake:
         name: str,
         on_conflict: OnConflict,
         asked: Once | None = None,
+        item: ImportItem | None = None,
     ) -> Accepted:
         """A new document, or a new version of the one that has its name.
 
+        Args:
+            tenant: whose.
+            submission: what it is to become.
+            id_: of a new one.
+            collection: where.
+            name: unique there among the living.
+            on_conflict: what to do where the name is taken.
+            asked: the request, where it may come again.
+            item: of an import, that becomes accepted with it.
+
         Raises:
             Problem: 409 where there is one and ``on_conflict`` is ``fail``.
+            ItemTaken: the item is accepted already.
         """
 
         async def act(connection: AsyncConnection) -> Accepted:
+            if item is not None:
+                await _take(connection, item)
+            made = await make(connection)
+            if item is not None:
+                await _note(connection, item, made)
+            return made
+
+        async def make(connection: AsyncConnection) -> Accepted:
             for _ in range(_TRIES):
                 key = DocumentKey(tenant, collection, id_)
                 made = await self._make(connection, key, name, submission)
@@ -435,6 +468,28 @@ async def _answer(
             "same one",
         )
     return Accepted(**row["answer"], replayed=True)
+
+
+async def _take(connection: AsyncConnection, item: ImportItem) -> None:
+    """Before all else: whoever comes second waits here, and finds it taken."""
+    taken = await connection.execute(
+        update(IMPORT_ITEMS)
+        .where(*_is(item), IMPORT_ITEMS.c.state == "waiting")
+        .values(state="accepted", payload=None)
+    )
+    if not taken.rowcount:
+        raise ItemTaken
+
+
+async def _note(connection: AsyncConnection, item: ImportItem, made: Accepted) -> None:
+    await connection.execute(
+        update(IMPORT_ITEMS).where(*_is(item)).values(document_id=made.id)
+    )
+
+
+def _is(item: ImportItem) -> tuple[ColumnElement[bool], ...]:
+    id_, number = item
+    return (IMPORT_ITEMS.c.import_id == id_, IMPORT_ITEMS.c.number == number)
 
 
 async def _end_contents(

@@ -10,7 +10,9 @@ from headrace.metrics import GatewayMetrics
 from headrace_gateway.admission import Admission
 from headrace_gateway.ahead import Ahead
 from headrace_gateway.authentication import Authenticator
+from headrace_gateway.feeder import Feeder
 from headrace_gateway.intake import Intake
+from headrace_gateway.jobs import Jobs
 from headrace_gateway.records import Records
 from headrace_gateway.relay import Relay
 from headrace_gateway.searcher import Searcher
@@ -32,6 +34,8 @@ class Parts:
     uploads: Uploads
     records: Records
     relay: Relay
+    jobs: Jobs
+    feeder: Feeder
     ahead: Ahead
     searcher: Searcher
     feed: StatusFeed

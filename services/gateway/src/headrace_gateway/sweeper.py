@@ -19,6 +19,7 @@ from headrace.database.processing import DOCUMENT_STATES
 from headrace.errors import SharedFailure
 from headrace.metrics import GatewayMetrics
 from headrace.objects import Objects
+from headrace_gateway.jobs import Jobs
 from headrace_gateway.records import HEARD
 from headrace_gateway.uploads import FILES
 
@@ -26,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 _AT_ONCE = 500
 _ANSWERS_MS = 24 * 3600 * 1000
-"""A request is known again by its Idempotency-Key for a day."""
+"""A request is known again by its Idempotency-Key for a day; none takes so long."""
 _MISSING = {
     "code": "object_missing",
     "message": "the uploaded bytes are not in the object store any more",
@@ -40,6 +41,7 @@ class Sweeper:
     Args:
         database: with the records.
         objects: with the bytes.
+        jobs: with imports.
         clock: tells ages.
         metrics: counts what was found.
         orphan_age_s: bytes without a record are left alone until then.
@@ -52,6 +54,7 @@ class Sweeper:
         database: Database,
         *,
         objects: Objects,
+        jobs: Jobs,
         clock: Clock,
         metrics: GatewayMetrics,
         orphan_age_s: float,
@@ -60,6 +63,7 @@ class Sweeper:
     ) -> None:
         self._database = database
         self._objects = objects
+        self._jobs = jobs
         self._clock = clock
         self._metrics = metrics
         self._orphan_age_s = orphan_age_s
@@ -85,6 +89,7 @@ class Sweeper:
         present = await self._remove_orphans()
         await self._fail_missing(present)
         await self._forget_answers()
+        await self._drop_cut_off()
 
     async def _remove_orphans(self) -> set[str]:
         """What is in the store; its old objects that nobody names are removed."""
@@ -171,6 +176,12 @@ class Sweeper:
             )
         self._metrics.orphans("record").inc()
         _log.warning("a document's bytes are gone", document=id_)
+
+    async def _drop_cut_off(self) -> None:
+        """Imports whose gateway died while it read them."""
+        before_ms = self._clock.now_ms() - _ANSWERS_MS
+        for id_ in await self._jobs.cut_off(before_ms=before_ms):
+            await self._jobs.drop(id_)
 
     async def _forget_answers(self) -> None:
         before_ms = self._clock.now_ms() - _ANSWERS_MS

@@ -1,0 +1,128 @@
+"""Many documents in one request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from headrace_gateway.jobs import Item
+
+from headrace.database.documents import DOCUMENTS, IMPORT_ITEMS, IMPORTS, OUTBOX
+from headrace.handler import Record
+from headrace.messages import Lane
+from headrace.wire import decode_event
+from tests.support.fake_clock import FakeClock
+from tests.support.gateway_world import GatewayWorld, gateway_world
+
+NDJSON = {"content-type": "application/x-ndjson"}
+
+
+@pytest.fixture
+async def world(tmp_path: Path, database_url: str) -> AsyncIterator[GatewayWorld]:
+    async with gateway_world(tmp_path, url=database_url) as made:
+        yield made
+
+
+async def start(world: GatewayWorld, lines: list[Any], **query: str) -> dict[str, Any]:
+    body = b"\n".join(
+        line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines
+    )
+    answer = await world.client.post(
+        "/v1/imports",
+        params={"collection": "books", **query},
+        content=body,
+        headers=NDJSON,
+    )
+    assert answer.status_code == 202, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_good_lines_become_documents_and_bad_ones_say_why(
+    world: GatewayWorld,
+) -> None:
+    await world.upload("taken.txt")
+    lines: list[Any] = [{"name": f"{n}.txt", "text": f"text {n}"} for n in range(70)]
+    lines += [b"", b"{broken", {"name": "x"}, {"name": "taken.txt", "text": "y"}]
+    lines += [{"name": "u", "uri": "https://example.org/u"}, b"[" * 100_000]
+
+    job = await start(world, lines)
+    assert job["total"] == 75
+    assert job["counts"] == {"waiting": 72, "refused": 3}
+    while await world.parts.feeder.feed_some():
+        pass
+
+    url = f"/v1/imports/{job['id']}"
+    shown = (await world.client.get(url)).json()
+    assert shown["counts"] == {"queued": 71, "refused": 4}
+    assert not shown["done"]
+    refused = (await world.client.get(f"{url}/items?state=refused")).json()["items"]
+    assert [each["number"] for each in refused] == [72, 73, 74, 76]
+    assert refused[2]["error"]["code"] == "document_exists"
+    assert all(each["error"]["message"] for each in refused)
+    listed = await world.client.get("/v1/documents", params={"job": job["id"]})
+    assert len(listed.json()["documents"]) == 50
+    while await world.parts.relay.send_some():
+        pass
+    bulk = world.producer.to("headrace.documents.bulk.v1")
+    assert len(bulk) == 71
+    event = decode_event(Record(bulk[0].topic, 0, 0, 0, bulk[0].key, bulk[0].value))
+    assert (event.lane, event.metadata.import_job) == (Lane.BULK, job["id"])
+    jobs = (await world.client.get("/v1/imports")).json()["imports"]
+    assert [each["id"] for each in jobs] == [job["id"]]
+
+
+async def test_an_import_waits_while_what_is_ahead_waits(world: GatewayWorld) -> None:
+    world.waiting.seconds = 301
+    await start(world, [{"name": "a", "text": "b"}])
+
+    assert await world.parts.feeder.feed_some() is None
+    world.waiting.seconds = 0
+    assert await world.parts.feeder.feed_some() == 1
+
+
+async def test_two_gateways_make_each_document_once(world: GatewayWorld) -> None:
+    await start(world, [{"name": f"{n}", "text": "t"} for n in range(40)])
+    feeder = world.parts.feeder
+
+    await asyncio.gather(feeder.feed_some(), feeder.feed_some())
+
+    assert len(await world.rows(DOCUMENTS)) == 40
+    assert len(await world.rows(OUTBOX)) == 40
+    assert len(await world.object_keys()) == 40
+    assert {row["state"] for row in await world.rows(IMPORT_ITEMS)} == {"accepted"}
+
+
+async def test_items_of_one_name_are_versions_of_one_document(
+    world: GatewayWorld,
+) -> None:
+    job = await start(
+        world,
+        [{"name": "a", "text": "1"}, {"name": "a", "text": "2"}],
+        on_conflict="replace",
+    )
+    await world.parts.feeder.feed_some()
+
+    (document,) = await world.rows(DOCUMENTS)
+    assert document["version"] == 2
+    shown = (await world.client.get(f"/v1/imports/{job['id']}")).json()
+    assert (shown["total"], shown["counts"]) == (2, {"queued": 1})
+
+
+async def test_a_body_that_is_cut_off_imports_nothing(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with gateway_world(tmp_path, clock=clock) as world:
+        jobs = world.parts.jobs
+        begun = {"tenant": "default", "collection": "books", "on_conflict": "fail"}
+        await jobs.begin("1" * 36, **begun, now_ms=clock.now_ms())
+        await jobs.add("1" * 36, [Item(1, "a", {"name": "a", "text": "b"})])
+
+        assert await world.parts.feeder.feed_some() == 0
+        assert (await world.client.get("/v1/imports")).json()["imports"] == []
+        clock.advance(25 * 3600)
+        await world.sweeper.sweep()
+        assert await world.rows(IMPORTS) == await world.rows(IMPORT_ITEMS) == []
