@@ -228,7 +228,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             raise CommitRefused(_NO_MEMBER)
         try:
             async with asyncio.timeout(_COMMIT_PATIENCE_S):
-                await self._same_topics()
+                await self._same_topics({place.topic for place in offsets})
                 await self._consumer.commit(
                     {
                         TopicPartition(*place): (offset, self._notes.get(place, ""))
@@ -240,7 +240,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         except (KafkaError, TimeoutError) as error:
             raise CommitFailed(repr(error)) from error
 
-    async def _same_topics(self) -> None:
+    async def _same_topics(self, topics: Collection[str]) -> None:
         """Make sure that our offsets are of the topics that are there now.
 
         aiokafka goes by names: in a topic that was deleted and made again it reads on
@@ -257,8 +257,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             RuntimeError: one is another than the one we read.
         """
         client = self._consumer._client  # noqa: SLF001  its only client
-        found = await topic_ids(client, self._topics)
-        for topic in self._topics:
+        found = await topic_ids(client, topics)
+        for topic in topics:
             if topic not in found:
                 raise CommitFailed(f"there is no topic {topic}")
             if self._ids.setdefault(topic, found[topic]) != found[topic]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -108,13 +108,16 @@ class Listener:
 async def source(monkeypatch: pytest.MonkeyPatch) -> KafkaSource:
     consumer = Consumer()
 
-    async def ids(*_: object) -> dict[str, str]:
-        return dict(consumer.ids)
+    async def ids(_: object, topics: Collection[str]) -> dict[str, str]:
+        return {topic: consumer.ids[topic] for topic in topics if topic in consumer.ids}
 
     monkeypatch.setattr(kafka_source, "topic_ids", ids)
     monkeypatch.setattr(kafka_source, "AIOKafkaConsumer", lambda **_: consumer)
     made = KafkaSource(
-        StageSettings(), group="g", topics=["texts"], metrics=Metrics(Stage.CHUNKER)
+        StageSettings(),
+        group="g",
+        topics=["texts", "texts.bulk"],
+        metrics=Metrics(Stage.CHUNKER),
     )
     made._listener = Listener()
     return made
@@ -220,6 +223,17 @@ async def test_nothing_is_committed_to_a_topic_that_was_made_again(
     assigned._consumer.ids = {"texts": "two"}
     with pytest.raises(RuntimeError, match="made again"):
         await assigned.commit({Partition("texts", 0): 12})
+
+    assert len(assigned._consumer.commits) == 1
+
+
+async def test_a_lane_goes_on_though_the_topic_of_the_other_is_gone(
+    assigned: KafkaSource,
+) -> None:
+    assigned._consumer.ids = {"texts.bulk": "two"}
+    await assigned.commit({Partition("texts.bulk", 0): 3})
+    with pytest.raises(CommitFailed, match="no topic"):
+        await assigned.commit({Partition("texts", 0): 11})
 
     assert len(assigned._consumer.commits) == 1
 
