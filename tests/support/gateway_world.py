@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 from headrace_embedder.factory import build_provider
 from headrace_gateway.admission import Admission, RateLimits
 from headrace_gateway.app import API, intake_limits
@@ -66,6 +67,7 @@ class GatewayWorld:
     waiting: Waiting
     clock: Any
     store: FakeStore
+    app: FastAPI
     keys: dict[str, str] = field(default_factory=dict)
 
     async def key(self, tenant: str, *scopes: Scope) -> dict[str, str]:
@@ -198,6 +200,7 @@ async def gateway_world(
                 waiting,
                 clock,
                 store,
+                app,
             )
     finally:
         await database.close()
