@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from headrace_cli.kafka_client import reader
 from headrace_local.broker import Broker
 from headrace_registry.records import read_status
@@ -29,10 +30,21 @@ from headrace.database.processing import (
     STAGE_STATES,
 )
 from headrace.database.settings import DatabaseSettings
+from headrace.headers import ARRIVAL
 from headrace.identity import Arrival, DocumentKey
-from headrace.messages import Heartbeat, Metadata, Stage, State, StatusEvent
+from headrace.kafka_topic_ids import topic_ids
+from headrace.messages import (
+    Heartbeat,
+    Lane,
+    Metadata,
+    OutputPosition,
+    Stage,
+    State,
+    StatusEvent,
+)
 from headrace.settings import Settings
 from headrace.status import status_key
+from headrace.topology import Noun
 from headrace.wire import encode_heartbeat, encode_status
 from tests.support.database_worlds import expected, stored
 from tests.support.eventually import eventually
@@ -270,3 +282,85 @@ async def test_it_waits_for_its_topics_and_its_database(
 async def said(answering: object, text: str) -> bool:
     status, body = await answering
     return status == 503 and text in body
+
+
+@pytest.mark.timeout(300)
+async def test_what_a_stage_lost_is_queued_again_and_then_failed(world: World) -> None:
+    """Two documents were passed on; the chunker committed past one and said nothing."""
+    topology = world.settings.topology
+    documents = topology.topic(Noun.DOCUMENTS, Lane.INTERACTIVE)
+    texts = topology.topic(Noun.TEXTS, Lane.INTERACTIVE)
+    events: dict[str, StatusEvent] = {}
+    ids = await ids_of(world.settings, documents)
+    for name, offset in (("lost", 0), ("waits", 1)):
+        key = DocumentKey("t", "c", name)
+        sent = await world.producer.send_and_wait(
+            documents, b"value of " + name.encode(), key=key.record_key
+        )
+        await world.producer.send_and_wait(texts, b"", key=b"k", partition=0)
+        events[name] = StatusEvent(
+            key,
+            revision=7,
+            arrival=Arrival(
+                sent.timestamp, ids[documents], sent.partition, sent.offset
+            ),
+            stage=Stage.LOADER,
+            state=State.PASSED_ON,
+            output=OutputPosition(texts, 0, offset),
+            at_ms=1,
+        )
+        await world.say(events[name])
+    gone = replace(
+        events["lost"],
+        key=DocumentKey("t", "c", "gone"),
+        arrival=Arrival(1, "another topic", 0, 0),
+    )
+    await world.say(gone)
+    chunkers = AIOKafkaConsumer(
+        bootstrap_servers=world.settings.kafka_bootstrap_servers,
+        group_id=topology.group(Stage.CHUNKER),
+        enable_auto_commit=False,
+    )
+    async with chunkers:
+        chunkers.assign([TopicPartition(texts, 0)])
+        await chunkers.commit({TopicPartition(texts, 0): 1})
+    environment = {
+        **world.environment,
+        "HEADRACE_RECONCILE_EVERY_S": "1",
+        "HEADRACE_STALE_AFTER_S": "1",
+        "HEADRACE_REQUEUES": "2",
+    }
+    async with ready_registry(world.folder, environment) as registry:
+        await eventually(lambda: ended(world, {"lost", "gone"}))
+        _, metrics = await registry.get("/metrics")
+        assert 'action="requeued",stage="registry"} 2.0' in metrics
+        assert await registry.terminate() == 0
+    async with reader(world.settings, documents) as topic:
+        records = [record async for record in topic.all_so_far()]
+    again = [record for record in records if record.header(ARRIVAL) is not None]
+    lost = events["lost"]
+    assert [(each.key, each.value) for each in again] == [
+        (lost.key.record_key, b"value of lost")
+    ] * 2
+    assert {each.header(ARRIVAL) for each in again} == {str(lost.arrival).encode()}
+
+
+async def ended(world: World, names: set[str]) -> bool:
+    """Whether just these documents failed, and for that reason."""
+    async with world.database.reading() as connection:
+        found = await connection.execute(
+            select(DOCUMENT_STATES).where(DOCUMENT_STATES.c.final)
+        )
+        rows = found.mappings().all()
+    reasons = {(row["state"], row["error_code"], row["stage"]) for row in rows}
+    assert reasons <= {("failed", "lost_in_stage", 2)}
+    return {row["document_id"] for row in rows} == names
+
+
+async def ids_of(settings: Settings, topic: str) -> dict[str, str]:
+    client = AIOKafkaClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await client.bootstrap()
+    try:
+        return await topic_ids(client, [topic])
+    finally:
+        await client.close()

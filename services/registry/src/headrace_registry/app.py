@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import NoReturn
 
 import structlog
@@ -22,22 +22,30 @@ from headrace.database.engine import Database, upgrade
 from headrace.database.leases import Lease, LeaseLost
 from headrace.database.merging import merge_heartbeats, merge_statuses
 from headrace.errors import ConfigurationError, SharedFailure
+from headrace.lag import GroupOffsets
 from headrace.leaving import leave
 from headrace.lifecycle import (
     EXIT_CONFIGURATION,
     load_settings,
     warn_of_misspelt_settings,
 )
+from headrace.messages import Stage
+from headrace.metrics import Metrics
 from headrace.preflight import wait_for_topics
 from headrace.probes import Probes
+from headrace.producer import KafkaProducer
 from headrace.retries import Backoff
+from headrace.status import StatusTopic
 from headrace_registry.intake import Intake
 from headrace_registry.merger import Merge, Merger
 from headrace_registry.metrics import STAGE, RegistryMetrics
+from headrace_registry.originals import Originals
 from headrace_registry.rebuilding import LEASE, LEASE_S, AlreadyRunning, rebuild
+from headrace_registry.reconciliation import LEASE as RECONCILIATION
+from headrace_registry.reconciliation import Reconciliation, Rules
 from headrace_registry.records import read_heartbeat, read_status
 from headrace_registry.settings import RegistrySettings
-from headrace_registry.streaming import RegistryApp, consume, registry_app
+from headrace_registry.streaming import RegistryApp, consume, registry_app, tick
 from headrace_registry.watching import Watch
 
 _log = structlog.get_logger(__name__)
@@ -45,6 +53,7 @@ _random = random.SystemRandom()
 
 _CLOSING_S = 4.0
 """After the drain; as the stages."""
+_FLUSH_S = 0.5
 _STALLED_AFTER_S = 120.0
 """Long after a rebalance, and a session that has to time out before it."""
 
@@ -114,7 +123,8 @@ class RegistryProcess:
             logging.getLogger(talkative).setLevel(logging.WARNING)
         warn_of_misspelt_settings()
         self._clock: Clock = SystemClock()
-        self._metrics = RegistryMetrics()
+        self._common = Metrics(STAGE)
+        self._metrics = RegistryMetrics(self._common.registry)
         self._starting: str | None = "starting"
         self._mergers: list[Merger] = []
         self._app: RegistryApp | None = None
@@ -167,8 +177,9 @@ class RegistryProcess:
         stack.push_async_callback(database.close)
         app = registry_app(settings)
         await self._upgrade()
+        documents = topology.inputs(Stage.LOADER).values()
         await wait_for_topics(
-            settings, {topology.status, topology.heartbeats}, say=self._say
+            settings, {topology.status, topology.heartbeats, *documents}, say=self._say
         )
         statuses = self._intake(database, app, topology.status, merge_statuses)
         heartbeats = self._intake(database, app, topology.heartbeats, merge_heartbeats)
@@ -182,12 +193,52 @@ class RegistryProcess:
             clock=self._clock,
         )
         stack.push_async_callback(self._watch.stop)
+        reconciliation = await self._reconciliation(stack, database, app)
+        tick(app, every_s=settings.reconcile_every_s, do=reconciliation.run)
         self._app = app
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(statuses.run())
             tasks.create_task(heartbeats.run())
             tasks.create_task(self._watch.run())
             tasks.create_task(self._stream(app))
+
+    async def _reconciliation(
+        self, stack: AsyncExitStack, database: Database, app: RegistryApp
+    ) -> Reconciliation:
+        settings, topology = self._settings, self._settings.topology
+        producer = KafkaProducer(settings, metrics=self._common, clock=self._clock)
+        stack.push_async_callback(producer.stop, timeout_s=_FLUSH_S)
+        await producer.start()
+        offsets = GroupOffsets(settings)
+        stack.push_async_callback(offsets.stop)
+        originals = Originals(settings)
+        stack.push_async_callback(originals.stop)
+        reconciliation = Reconciliation(
+            rules=Rules(settings.stale_after_s, settings.requeues),
+            topology=topology,
+            group=app.conf.id,
+            database=database,
+            # Kept from one look to the next, so that replicas do not look in turns.
+            lease=Lease(
+                database,
+                name=RECONCILIATION,
+                holder=self._worker,
+                for_s=settings.reconcile_every_s * 1.5,
+            ),
+            offsets=offsets,
+            original=originals.get,
+            producer=producer,
+            status=StatusTopic(producer, topology=topology, metrics=self._common),
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+        stack.push_async_callback(self._let_go, reconciliation)
+        return reconciliation
+
+    async def _let_go(self, reconciliation: Reconciliation) -> None:
+        """Or else the others wait until the lease runs out."""
+        with suppress(SharedFailure):
+            await reconciliation.give_back()
 
     async def _stream(self, app: RegistryApp) -> None:
         """Run Faust until it breaks, or this is cancelled."""

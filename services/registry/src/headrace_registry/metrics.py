@@ -4,34 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from importlib.metadata import version
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    PlatformCollector,
-    ProcessCollector,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 STAGE = "registry"
 
 
 class RegistryMetrics:
-    """The instruments of one process.
+    """What a process of the registry has beside ``headrace.metrics.Metrics``.
 
     Attributes:
         registry: what ``/metrics`` shows.
     """
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        build = self._gauge("build_info", "Always 1; says the version.", "version")
-        build(version("headrace-registry")).set(1)
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
         self.merged_records = self._counter(
             "merged_records_total",
             "Records merged into SQL: status, tombstone, heartbeat; or unreadable, "
@@ -58,8 +45,8 @@ class RegistryMetrics:
         )
         self.reconciled_documents = self._counter(
             "reconciled_documents_total",
-            "Documents looked at because nothing was heard of them, by what was done: "
-            "requeued, failed, waiting.",
+            "Documents that nobody worked on any more, by what was done: requeued, "
+            "failed.",
             "action",
         )
         self.documents_per_second = self._gauge(

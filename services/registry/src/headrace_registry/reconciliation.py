@@ -1,0 +1,239 @@
+"""Looks for stale documents now and then, and queues them again or ends them.
+
+One process does it for all, by lease; each thing it does is written down first, in a
+transaction that asks for the lease. Whoever is killed in between has counted a try that
+was not made: the next look makes another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import RowMapping
+
+from headrace.clock import Clock
+from headrace.database.engine import Database
+from headrace.database.leases import Lease
+from headrace.database.unfinished import forget_old, note_requeue, passed_by
+from headrace.handler import Producer, Record, StatusReporter
+from headrace.headers import reentry_headers
+from headrace.identity import Arrival, DocumentKey
+from headrace.lag import GroupOffsets
+from headrace.messages import Lane, Metadata, OutputPosition, Stage
+from headrace.topology import HOUR_MS, Topology
+from headrace_registry.metrics import RegistryMetrics
+from headrace_registry.staleness import (
+    Action,
+    Committed,
+    Unfinished,
+    decide,
+    failure,
+)
+
+_log = structlog.get_logger(__name__)
+
+LEASE = "reconciliation"
+_CATCH_UP_S = 60.0
+_ASK_EVERY_S = 0.5
+
+
+class Behind(Exception):
+    """The registry has not heard yet what the stages have said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When a document is stale, and how often it is queued again."""
+
+    stale_after_s: float
+    requeues: int
+
+
+class Reconciliation:
+    """One look is ``run``."""
+
+    def __init__(
+        self,
+        *,
+        rules: Rules,
+        topology: Topology,
+        group: str,
+        database: Database,
+        lease: Lease,
+        offsets: GroupOffsets,
+        original: Callable[[Arrival], Awaitable[Record | None]],
+        producer: Producer,
+        status: StatusReporter,
+        metrics: RegistryMetrics,
+        clock: Clock,
+    ) -> None:
+        self._rules = rules
+        self._topology = topology
+        self._group = group
+        self._database = database
+        self._lease = lease
+        self._offsets = offsets
+        self._original = original
+        self._producer = producer
+        self._status = status
+        self._metrics = metrics
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Look once, if it is ours to look; never raises but to be cancelled."""
+        outcome = "failed"
+        try:
+            held = await self._lease.hold()
+            self._metrics.lease_held(LEASE).set(held)
+            outcome = "done" if held else "not_ours"
+            if held:
+                await self._look()
+        except Behind as error:
+            outcome = "behind"
+            _log.warning("not reconciled", reason=str(error))
+        except Exception as error:  # noqa: BLE001  the next look may do better
+            outcome = "failed"
+            _log.warning("not reconciled", reason=repr(error))
+        self._metrics.reconciliations(outcome).inc()
+
+    async def give_back(self) -> None:
+        """Let another process look next."""
+        await self._lease.give_back()
+
+    async def _look(self) -> None:
+        committed = await self._committed()
+        # What a stage has said it said before it committed; so once we have heard all
+        # that was said by now, who is passed by and silent is silent for good.
+        await self._catch_up()
+        now_ms = self._clock.now_ms()
+        stale_after_ms = int(self._rules.stale_after_s * 1000)
+        last = ""
+        while True:
+            async with self._database.reading() as connection:
+                rows = await passed_by(
+                    connection,
+                    committed,
+                    silent_since_ms=now_ms - stale_after_ms,
+                    after=last,
+                )
+            if not rows:
+                break
+            for row in rows:
+                document = _unfinished(row)
+                action = decide(
+                    document,
+                    committed=committed,
+                    now_ms=now_ms,
+                    stale_after_ms=stale_after_ms,
+                    requeues=self._rules.requeues,
+                )
+                if action is Action.REQUEUE:
+                    await self._requeue(document)
+                elif action is Action.FAIL:
+                    tries = self._rules.requeues
+                    await self._fail(document, f"it was queued again {tries} times.")
+            last = rows[-1]["document"]
+        async with self._database.writing() as connection:
+            await self._lease.fence(connection)
+            await forget_old(connection, before_ms=now_ms - HOUR_MS)
+
+    async def _committed(self) -> Committed:
+        committed: dict[tuple[str, int], int] = {}
+        for stage in Stage:
+            following = self._topology.next_stage(stage)
+            if following is None:
+                continue
+            topics = list(self._topology.outputs(stage).values())
+            offsets = await self._offsets.read(self._topology.group(following), topics)
+            committed |= {
+                (each.topic, each.partition): at for each, (at, _) in offsets.items()
+            }
+        return committed
+
+    async def _catch_up(self) -> None:
+        topics = [self._topology.status]
+        first = await self._offsets.read(self._group, topics)
+        try:
+            async with asyncio.timeout(_CATCH_UP_S):
+                while True:
+                    merged = await self._offsets.read(self._group, topics)
+                    if all(merged[each][0] >= end for each, (_, end) in first.items()):
+                        return
+                    await asyncio.sleep(_ASK_EVERY_S)
+        except TimeoutError:
+            raise Behind("statuses of a minute ago are not in SQL yet") from None
+
+    async def _requeue(self, document: Unfinished) -> None:
+        record = await self._original(document.arrival)
+        if record is None:
+            await self._fail(document, "Kafka does not keep its event any more.")
+            return
+        # Longer than a look may take: a lease that is held is held for each step.
+        await self._lease.hold()
+        async with self._database.writing() as connection:
+            await self._lease.fence(connection)
+            await note_requeue(
+                connection,
+                document.key.uuid,
+                document.arrival,
+                now_ms=self._clock.now_ms(),
+            )
+        await self._producer.send(
+            record.topic,
+            key=record.key,
+            value=record.value,
+            headers=reentry_headers(record),
+        )
+        self._metrics.reconciled_documents("requeued").inc()
+        _log.warning(
+            "queued again",
+            document=str(document.key),
+            passed_on_by=str(document.stage),
+            tries=document.requeued + 1,
+        )
+
+    async def _fail(self, document: Unfinished, why: str) -> None:
+        await self._lease.hold()
+        async with self._database.writing() as connection:
+            await self._lease.fence(connection)
+        await self._status.report(
+            failure(document, why=why, now_ms=self._clock.now_ms())
+        )
+        self._metrics.reconciled_documents("failed").inc()
+        _log.error("given up", document=str(document.key), reason=why)
+
+
+def _unfinished(row: RowMapping) -> Unfinished:
+    output = None
+    if row["output_topic"] is not None:
+        output = OutputPosition(
+            row["output_topic"], row["output_partition"], row["output_offset"]
+        )
+    return Unfinished(
+        key=DocumentKey(row["tenant"], row["collection"], row["document_id"]),
+        revision=row["revision"],
+        arrival=Arrival(
+            row["arrived_ms"],
+            row["arrival_topic"],
+            row["arrival_partition"],
+            row["arrival_offset"],
+        ),
+        stage=list(Stage)[row["stage"] - 1],
+        output=output,
+        heard_ms=row["last_ms"],
+        requeued=row["requeued"],
+        lane=Lane(row["lane"]),
+        metadata=Metadata(
+            name=row["name"],
+            media_type=row["media_type"],
+            source_uri=row["source_uri"],
+            user_id=row["user_id"],
+            session_id=row["session_id"],
+            import_job=row["import_job"],
+            attributes=json.loads(row["attributes"]),
+        ),
+    )
