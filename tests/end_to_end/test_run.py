@@ -198,6 +198,23 @@ def test_nothing_is_lost_twice_or_left_behind(data_dir: Path) -> None:
     assert answer.code == 0
 
 
+def test_another_model_is_refused_before_anything_is_sent(
+    data_dir: Path, documents: Path
+) -> None:
+    other = {"HEADRACE_EMBEDDING_MODEL": "other", "HEADRACE_EMBEDDING_DIMENSIONS": "8"}
+    answer = headrace(
+        *("run", documents, "-c", "mill", "-d", data_dir, "--provider", "hash"),
+        env=other,
+    )
+
+    assert answer.code == 78
+    error = answer.value["error"]
+    assert "'mill' exists with other settings" in error["message"]
+    assert "another collection" in error["message"]
+    status = headrace("status", "-d", data_dir).value
+    assert all(stage["lag"] == 0 for stage in status["stages"].values()), status
+
+
 def test_an_unknown_collection_is_named_with_those_there_are(data_dir: Path) -> None:
     answer = headrace("search", "anything", "-c", "mil", "-d", data_dir)
 

@@ -6,15 +6,16 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from headrace.identity import DocumentKey
 from headrace.messages import DocumentEvent, Lane
 from headrace.objects import Objects, tenant_segment
 from headrace.qdrant import QdrantStore
+from headrace.qdrant_payload import mismatch
 from headrace.settings import Settings
-from headrace.store import Store
+from headrace.store import CollectionMismatch, CollectionSpec, Store
 from headrace_cli.documents import INLINE_BYTES, Job, readable_by_loader
 from headrace_cli.failures import CommandFailed
 from headrace_cli.following import follow
@@ -116,6 +117,8 @@ async def ingest(
         for each in collected.unusable
     ]
     settings = pipeline.settings
+    if pipeline.probes is not None:  # else its stages may be set to another model
+        await refuse_misfit(job.collection, settings)
     explained: set[str] = set()
 
     async def explain() -> None:
@@ -144,6 +147,23 @@ async def ingest(
             await resolve_deleted(ingested.outcomes.final.values(), settings)
     ingested.seconds = time.monotonic() - began
     return ingested
+
+
+async def refuse_misfit(collection: str, settings: Settings) -> None:
+    """Before anything is sent that the loader would not take, and wait with.
+
+    Raises:
+        CollectionMismatch: the collection is another model's.
+    """
+    store = QdrantStore.from_settings(settings)
+    try:
+        found = (await store.collections()).get(collection)
+    finally:
+        await store.close()
+    wanted = CollectionSpec.of(settings.model)
+    problem = found and mismatch(collection, found=asdict(found), wanted=wanted)
+    if problem:
+        raise CollectionMismatch(problem)
 
 
 async def _upserts(
