@@ -266,6 +266,36 @@ def test_a_suspect_behind_another_of_its_key_waits_for_it_alone() -> None:
     assert not done.ledger.letters
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_poison_alone_is_blamed_whatever_else_goes_wrong(seed: int) -> None:
+    poisons = seed % 3
+
+    async def scenario(supervised: Supervised) -> None:
+        broker, chance = supervised.broker, supervised.chance
+        broker.commit_fails = chance.choice([0.0, 0.1, 0.3])
+        places = chance.sample(range(300), poisons)
+        for number in range(300):
+            broker.produce(
+                chance.choice(["texts", "texts.bulk"]),
+                number % 2,
+                key=chance.choice([None, b"%d" % chance.randrange(12)]),
+                value=POISON if number in places else b"fine",
+                gap=chance.choice([0, 0, 0, 3]),
+            )
+        for _ in range(chance.randrange(15)):
+            await asyncio.sleep(1 + 2 * chance.random())
+            happens = chance.choice(["kill", "kill", "rebalance", "lost"])
+            if happens == "kill":
+                await supervised.kill()
+            elif not supervised.member.source.dead:
+                supervised.member.source.lost = happens == "lost"
+                await broker.rebalance()
+        await all_done(supervised)
+
+    letters = run_supervised(scenario, seed=seed, adopt=seed % 2 == 0).ledger.letters
+    assert list(letters.values()) == ["crashed_process"] * poisons
+
+
 def test_a_record_that_fails_by_itself_is_not_taken_for_one_that_kills() -> None:
     async def scenario(supervised: Supervised) -> None:
         async def work(delivery: Delivery) -> None:
