@@ -103,7 +103,7 @@ DOCUMENT_STATES = Table(
     Index(None, "tenant", "collection", "document_id"),
     Index(None, "tenant", "state", "arrived_ms"),
     Index(None, "tenant", "arrived_ms"),
-    Index(None, "collection", "at_ms"),
+    Index(None, "at_ms"),
     # What is not at an end is few, however many documents there are.
     Index(
         "ix_document_states_unfinished",

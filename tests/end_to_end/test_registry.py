@@ -329,11 +329,20 @@ async def test_what_a_stage_lost_is_queued_again_and_then_failed(world: World) -
         "HEADRACE_RECONCILE_EVERY_S": "1",
         "HEADRACE_STALE_AFTER_S": "1",
         "HEADRACE_REQUEUES": "2",
+        "HEADRACE_RATE_WINDOW_S": "1",
     }
     async with ready_registry(world.folder, environment) as registry:
         await eventually(lambda: ended(world, {"lost", "gone"}))
         _, metrics = await registry.get("/metrics")
         assert 'action="requeued",stage="registry"} 2.0' in metrics
+
+        async def counted() -> bool:
+            _, metrics = await registry.get("/metrics")
+            waits = 'unfinished_documents{collection="c",stage="registry",tenant="t"} 1'
+            age = 'oldest_unfinished_document_seconds{stage="registry"} 0.0'
+            return waits in metrics and age not in metrics
+
+        await eventually(counted)
         assert await registry.terminate() == 0
     async with reader(world.settings, documents) as topic:
         records = [record async for record in topic.all_so_far()]

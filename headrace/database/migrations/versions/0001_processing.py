@@ -38,7 +38,7 @@ def upgrade() -> None:
         ["tenant", "collection", "document_id"],
         ["tenant", "state", "arrived_ms"],
         ["tenant", "arrived_ms"],
-        ["collection", "at_ms"],
+        ["at_ms"],
     ):
         _index("document_states", *columns)
     op.create_index(

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from typing import NoReturn
 
@@ -36,6 +37,8 @@ from headrace.probes import Probes
 from headrace.producer import KafkaProducer
 from headrace.retries import Backoff
 from headrace.status import StatusTopic
+from headrace_registry.counting import LEASE as COUNTING
+from headrace_registry.counting import Counting
 from headrace_registry.intake import Intake
 from headrace_registry.merger import Merge, Merger
 from headrace_registry.metrics import STAGE, RegistryMetrics
@@ -195,6 +198,15 @@ class RegistryProcess:
         stack.push_async_callback(self._watch.stop)
         reconciliation = await self._reconciliation(stack, database, app)
         tick(app, every_s=settings.reconcile_every_s, do=reconciliation.run)
+        counting = Counting(
+            window_s=settings.rate_window_s,
+            database=database,
+            lease=self._lease(database, COUNTING, settings.rate_window_s),
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+        stack.push_async_callback(self._let_go, counting.give_back)
+        tick(app, every_s=settings.rate_window_s, do=counting.run)
         self._app = app
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(statuses.run())
@@ -218,13 +230,7 @@ class RegistryProcess:
             topology=topology,
             group=app.conf.id,
             database=database,
-            # Kept from one look to the next, so that replicas do not look in turns.
-            lease=Lease(
-                database,
-                name=RECONCILIATION,
-                holder=self._worker,
-                for_s=settings.reconcile_every_s * 1.5,
-            ),
+            lease=self._lease(database, RECONCILIATION, settings.reconcile_every_s),
             offsets=offsets,
             original=originals.get,
             producer=producer,
@@ -232,13 +238,17 @@ class RegistryProcess:
             metrics=self._metrics,
             clock=self._clock,
         )
-        stack.push_async_callback(self._let_go, reconciliation)
+        stack.push_async_callback(self._let_go, reconciliation.give_back)
         return reconciliation
 
-    async def _let_go(self, reconciliation: Reconciliation) -> None:
+    def _lease(self, database: Database, name: str, every_s: float) -> Lease:
+        # Kept from one turn to the next, or the replicas would take turns.
+        return Lease(database, name=name, holder=self._worker, for_s=every_s * 1.5)
+
+    async def _let_go(self, give_back: Callable[[], Awaitable[None]]) -> None:
         """Or else the others wait until the lease runs out."""
         with suppress(SharedFailure):
-            await reconciliation.give_back()
+            await give_back()
 
     async def _stream(self, app: RegistryApp) -> None:
         """Run Faust until it breaks, or this is cancelled."""

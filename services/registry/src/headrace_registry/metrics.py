@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from headrace.database.rates import Rate
+
 STAGE = "registry"
+_COLLECTIONS = 50
 
 
 class RegistryMetrics:
@@ -33,10 +37,12 @@ class RegistryMetrics:
         self.unmerged_records = self._gauge(
             "unmerged_records", "Records taken from Kafka and not yet in SQL."
         )()
-        self.oldest_unfinished_seconds = self._gauge(
+        self._oldest_ms: int | None = None
+        self._gauge(
             "oldest_unfinished_document_seconds",
-            "Age of the document that has waited longest for its end; 0: none waits.",
-        )()
+            "Age of the document that has waited longest for its end; 0: none waits, "
+            "or another process tells.",
+        )().set_function(self._oldest_age_s)
         self.lease_held = self._gauge(
             "lease_held", "1 where this process may act for all, by lease.", "lease"
         )
@@ -49,21 +55,64 @@ class RegistryMetrics:
             "failed.",
             "action",
         )
-        self.documents_per_second = self._gauge(
-            "collection_documents_per_second",
+        place = ("stage", "tenant", "collection")
+        self._documents_per_second = Gauge(
+            "headrace_collection_documents_per_second",
             "Documents that came to an end, in the last whole window.",
-            "collection",
+            place,
+            registry=self.registry,
         )
-        self.chunks_per_second = self._gauge(
-            "collection_chunks_per_second",
+        self._chunks_per_second = Gauge(
+            "headrace_collection_chunks_per_second",
             "Chunks of these documents.",
-            "collection",
+            place,
+            registry=self.registry,
         )
-        self.eta_seconds = self._gauge(
-            "collection_eta_seconds",
-            "What is unfinished, at the rate of the last whole window.",
-            "collection",
+        self._unfinished = Gauge(
+            "headrace_collection_unfinished_documents",
+            "Documents that have not come to an end.",
+            place,
+            registry=self.registry,
         )
+        self._eta_seconds = Gauge(
+            "headrace_collection_eta_seconds",
+            "Until they all have, at the rate of the last whole window.",
+            place,
+            registry=self.registry,
+        )
+
+    def show_rates(self, rates: Sequence[Rate]) -> None:
+        """Tell these, and of the busiest collections only: each is a time series."""
+        gauges = (
+            self._documents_per_second,
+            self._chunks_per_second,
+            self._unfinished,
+            self._eta_seconds,
+        )
+        for gauge in gauges:
+            gauge.clear()
+        busiest = sorted(
+            rates, key=lambda rate: (rate.unfinished, rate.documents_per_second)
+        )
+        for rate in busiest[-_COLLECTIONS:]:
+            values = (
+                rate.documents_per_second,
+                rate.chunks_per_second,
+                rate.unfinished,
+                rate.eta_s,
+            )
+            for gauge, value in zip(gauges, values, strict=True):
+                if value is not None:
+                    gauge.labels(STAGE, rate.tenant, rate.collection).set(value)
+
+    def show_oldest(self, arrived_ms: int | None) -> None:
+        """Tell when the oldest unfinished document's event arrived."""
+        self._oldest_ms = arrived_ms
+
+    def _oldest_age_s(self) -> float:
+        if self._oldest_ms is None:
+            return 0.0
+        return max(0.0, time.time() - self._oldest_ms / 1000)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Callable[..., Gauge]:
         gauge = Gauge(
