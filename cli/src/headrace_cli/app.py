@@ -11,7 +11,9 @@ from headrace_cli.commands import (
     delete,
     dlq,
     doctor,
+    documents,
     ingest,
+    keys,
     run,
     search,
     status,
@@ -45,7 +47,9 @@ def build_app() -> typer.Typer:
     app.command()(status.status)
     app.command()(verify.verify)
     app.command()(doctor.doctor)
+    app.add_typer(documents.build(), name="documents")
     app.add_typer(dlq.build(), name="dlq")
+    app.add_typer(keys.build(), name="keys")
     app.add_typer(topics.build(), name="topics")
     return app
 

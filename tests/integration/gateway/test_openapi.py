@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Self
 
 import pytest
 import schemathesis
-from headrace_gateway.serving import HttpServer, listen
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
-from headrace.database.keys import Scope
-from tests.support.eventually import eventually
-from tests.support.gateway_world import gateway_world
+from tests.support.served_gateway import Served
 
 EXAMPLES = 8
 _ENDLESS = "/v1/events"
@@ -27,42 +20,6 @@ _ENDLESS = "/v1/events"
 @schemathesis.serializer("application/x-ndjson")
 def lines(_: schemathesis.SerializationContext, value: object) -> bytes:
     return str(value).encode("utf-8", "replace")
-
-
-class Served:
-    """A gateway on a port of its own, in a thread with a loop of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._ready = threading.Event()
-        self._server: HttpServer | None = None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
-        self.url = ""
-        self.key: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(60)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.should_exit = True
-        self._thread.join(60)
-
-    async def _serve(self) -> None:
-        async with gateway_world(
-            self._folder, auth="keys", max_json_bytes=100_000, max_upload_bytes=100_000
-        ) as world:
-            self.key = await world.key("ann", *Scope)
-            listening = listen("127.0.0.1", 0)
-            port = listening.getsockname()[1]
-            self.url = f"http://127.0.0.1:{port}"
-            self._server = HttpServer(world.app, drain_s=2)
-            running = asyncio.create_task(self._server.run_on(listening))
-            await eventually(lambda: self._server and self._server.started)
-            self._ready.set()
-            await running
 
 
 @pytest.fixture(scope="module")

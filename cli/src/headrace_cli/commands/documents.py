@@ -1,0 +1,115 @@
+"""``headrace documents``: what the gateway knows of documents."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from headrace_cli import options
+
+_Url = Annotated[
+    str,
+    typer.Option("--url", envvar="HEADRACE_GATEWAY_URL", help="Of the gateway."),
+]
+_Key = Annotated[
+    str,
+    typer.Option(
+        "--key",
+        envvar="HEADRACE_API_KEY",
+        help="API key or token; better in the environment.",
+    ),
+]
+_Id = Annotated[str, typer.Argument(help="The document's id.")]
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+def build() -> typer.Typer:
+    """The group of commands."""
+    app = typer.Typer(
+        help="List, show, retry and delete documents through the gateway.",
+        no_args_is_help=True,
+    )
+    app.command("list")(list_documents)
+    app.command("show")(show)
+    app.command("retry")(retry)
+    app.command("delete")(delete)
+    return app
+
+
+def list_documents(
+    *,
+    url: _Url = DEFAULT_URL,
+    key: _Key = "",
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="Only of this collection.")
+    ] = None,
+    state: Annotated[str | None, typer.Option(help="Only in this state.")] = None,
+    job: Annotated[str | None, typer.Option(help="Only of this import.")] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Only with this in the name.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
+    as_json: options.Json = False,
+) -> None:
+    """List documents, newest first."""
+    from headrace_cli.document_work import Reach, list_some
+    from headrace_cli.performing import perform
+
+    filters = {"collection": collection, "state": state, "job": job, "text": text}
+    perform(
+        lambda output: list_some(
+            Reach(url=url, key=key), filters=filters, limit=limit, output=output
+        ),
+        as_json=as_json,
+    )
+
+
+def show(
+    document: _Id,
+    *,
+    url: _Url = DEFAULT_URL,
+    key: _Key = "",
+    as_json: options.Json = False,
+) -> None:
+    """Show a document: state, what each stage did, what went wrong."""
+    from headrace_cli.document_work import Reach, show_one
+    from headrace_cli.performing import perform
+
+    perform(
+        lambda output: show_one(Reach(url=url, key=key), document, output=output),
+        as_json=as_json,
+    )
+
+
+def retry(
+    document: _Id,
+    *,
+    url: _Url = DEFAULT_URL,
+    key: _Key = "",
+    as_json: options.Json = False,
+) -> None:
+    """Try a document again that failed."""
+    _act("retry", document, url=url, key=key, as_json=as_json)
+
+
+def delete(
+    document: _Id,
+    *,
+    url: _Url = DEFAULT_URL,
+    key: _Key = "",
+    as_json: options.Json = False,
+) -> None:
+    """Delete a document."""
+    _act("delete", document, url=url, key=key, as_json=as_json)
+
+
+def _act(what: str, document: str, *, url: str, key: str, as_json: bool) -> None:
+    from headrace_cli.document_work import Reach, act
+    from headrace_cli.performing import perform
+
+    perform(
+        lambda output: act(Reach(url=url, key=key), what, document, output=output),
+        as_json=as_json,
+    )

@@ -1,0 +1,150 @@
+"""The client keeps to what the gateway describes, and works with it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import BaseModel
+
+from headrace import client as client_module
+from headrace.client import ApiError, HeadraceClient
+from tests.support.gateway_world import GatewayWorld, gateway_world
+
+SERVED = {
+    "Accepted": "AcceptedView",
+    "Failure": "ErrorView",
+    "Progress": "Progress",
+    "Document": "DocumentView",
+    "StageReport": "StageView",
+    "DocumentDetail": "DocumentDetail",
+    "DocumentPage": "DocumentPage",
+    "Hit": "HitView",
+    "Hits": "Hits",
+    "ImportJob": "JobView",
+    "Health": "Health",
+}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[GatewayWorld]:
+    async with gateway_world(tmp_path) as made:
+        yield made
+
+
+def kinds(schema: dict[str, Any]) -> set[str]:
+    """The JSON types that a member may have."""
+    if "$ref" in schema:
+        return {"object"}
+    if "anyOf" in schema:
+        return set().union(*(kinds(each) for each in schema["anyOf"]))
+    return {schema["type"]}
+
+
+def models() -> dict[str, type[BaseModel]]:
+    return {
+        name: found
+        for name, found in vars(client_module).items()
+        if isinstance(found, type)
+        and issubclass(found, BaseModel)
+        and found is not BaseModel
+    }
+
+
+async def test_every_type_is_what_is_served(world: GatewayWorld) -> None:
+    served = world.app.openapi()["components"]["schemas"]
+    assert set(models()) == set(SERVED)
+    for name, model in models().items():
+        said = served[SERVED[name]]["properties"]
+        for member, schema in model.model_json_schema()["properties"].items():
+            assert member in said, (name, member)
+            assert kinds(said[member]) <= kinds(schema), (name, member)
+
+
+async def test_every_call_is_one_that_is_described(world: GatewayWorld) -> None:
+    paths = world.app.openapi()["paths"]
+    id_ = "01a2038e-a3c8-7d82-b5c6-a3fc3cac9617"
+    seen: set[tuple[str, str]] = set()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path.replace(id_, "{id}")
+        operation = paths[path][request.method.lower()]
+        seen.add((request.method, path))
+        allowed = {each["name"] for each in operation.get("parameters", ())}
+        assert set(request.url.params) <= allowed
+        content = request.headers.get("content-type", "").partition(";")[0]
+        if content:
+            assert content in operation["requestBody"]["content"]
+        return httpx.Response(404, json={"code": "not_found", "detail": "no"})
+
+    async def lines() -> AsyncIterator[bytes]:
+        yield b"{}\n"
+
+    async with HeadraceClient(
+        "http://g", transport=httpx.MockTransport(answer)
+    ) as client:
+        for call in (
+            client.upload(b"x", collection="c", name="n"),
+            client.add(collection="c", name="n", text="t"),
+            client.replace(id_, text="t", version=1),
+            client.delete(id_),
+            client.retry(id_),
+            client.reindex(id_),
+            client.get(id_),
+            client.page(collection="c", state="failed", job="j", text="t"),
+            client.search("q", collection="c"),
+            client.start_import(lines(), collection="c"),
+            client.import_job(id_),
+            client.health(),
+        ):
+            with pytest.raises(ApiError) as refused:
+                await call
+            assert refused.value.code == "not_found"
+    assert len(seen) == 11  # upload and add are one
+
+
+async def test_a_document_from_upload_to_its_end(world: GatewayWorld) -> None:
+    transport = httpx.ASGITransport(world.app)
+    async with HeadraceClient("http://gateway", transport=transport) as client:
+        file = io.BytesIO(b"text of a file")
+        first = await client.upload(file, collection="books", name="a.txt")
+        with pytest.raises(ApiError) as refused:
+            await client.add(collection="books", name="a.txt", text="x")
+        assert refused.value.problem["existing_id"] == first.id
+        changed = await client.replace(first.id, text="other", version=1)
+        assert changed.version == 2
+        assert (await client.get(first.id)).state == "accepted"
+        assert [each.id async for each in client.documents()] == [first.id]
+        assert await client.search("x", collection="none") == []
+        assert (await client.health()).accepting
+        await client.delete(first.id)
+        assert [each async for each in client.documents()] == []
+
+
+async def test_what_is_busy_is_asked_again(world: GatewayWorld) -> None:
+    asked: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["idempotency-key"].encode())
+        if len(asked) < 3:
+            return httpx.Response(503, headers={"Retry-After": "0"}, json={})
+        return httpx.Response(
+            202,
+            content=json.dumps(
+                {"id": "1", "version": 1, "collection": "c", "name": "n"}
+                | {"created": True}
+            ),
+        )
+
+    async with HeadraceClient(
+        "http://g", transport=httpx.MockTransport(answer)
+    ) as client:
+        done = await client.add(collection="c", name="n", text="t")
+    assert done.id == "1"
+    assert len(asked) == 3
+    assert len(set(asked)) == 1
