@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from headrace_local.data_dir import DataDir
 from headrace_local.stack import RunningStack, StackPlan, running_stack
 
@@ -25,7 +28,12 @@ SETTINGS = {
     "tokenizer": "cl100k_base",
 }
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 
 @dataclass(frozen=True)
@@ -38,8 +46,11 @@ class Running:
     keys: dict[str, dict[str, str]]
 
 
-@pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Running]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Running]:
+    tmp_path = tmp_path_factory.mktemp("gateway")
     url = f"sqlite:///{tmp_path}/headrace.db"
     await upgrade(url)
     database = Database.from_settings(DatabaseSettings(database_url=url))
@@ -62,10 +73,27 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
             ended(ServiceProcess("headrace_gateway", tmp_path / "gateway", environment))
         )
         await gateway.start()
+        registry = ServiceProcess(
+            "headrace_registry",
+            tmp_path / "registry",
+            environment,
+            told_by="HEADRACE_PROBE_FILE",
+        )
+        stack.enter_context(ended(registry))
+        await registry.start()
         client = await stack.enter_async_context(
             httpx.AsyncClient(base_url=f"http://{gateway.address}", timeout=60)
         )
         yield Running(up, gateway, client, keys)
+
+
+async def first_end(client: httpx.AsyncClient, headers: dict[str, str]) -> str:
+    """The first document that is told to be indexed."""
+    async with client.stream("GET", "/v1/events", headers=headers) as stream:
+        async for line in stream.aiter_lines():
+            if line.startswith("data:") and '"state": "indexed"' in line:
+                return str(json.loads(line.removeprefix("data:"))["document"])
+    raise AssertionError("the stream ended")
 
 
 async def test_an_upload_is_found_by_its_tenant_alone(running: Running) -> None:
@@ -76,6 +104,7 @@ async def test_an_upload_is_found_by_its_tenant_alone(running: Running) -> None:
         return bool(answer.json()["accepting"])
 
     await eventually(accepted)
+    listening = asyncio.create_task(first_end(client, ann))
     text = b"The mill wheel turns.\n\nThe headrace brings the water."
     answer = await client.post(
         "/v1/documents",
@@ -104,6 +133,23 @@ async def test_an_upload_is_found_by_its_tenant_alone(running: Running) -> None:
         *("loader", "chunker", "embedder", "indexer")
     }
 
+    async def document() -> dict[str, Any]:
+        found: dict[str, Any] = (
+            await client.get(f"/v1/documents/{id_}", headers=ann)
+        ).json()
+        return found
+
+    async def indexed() -> bool:
+        return (await document())["state"] == "indexed"
+
+    await eventually(indexed)
+    shown = await document()
+    stages = [each["stage"] for each in shown["timeline"]]
+    assert stages == ["loader", "chunker", "embedder", "indexer"]
+    assert shown["progress"]["chunks"] == shown["progress"]["done"] > 0
+    assert shown["error"] is None
+    assert await listening == id_
+
     deleted = await client.delete(f"/v1/documents/{id_}", headers=ann)
     assert deleted.status_code == 202
 
@@ -111,4 +157,54 @@ async def test_an_upload_is_found_by_its_tenant_alone(running: Running) -> None:
         return not await hits(ann)
 
     await eventually(gone)
+
+
+async def test_every_202_reaches_its_end_though_the_gateway_is_killed(
+    running: Running,
+) -> None:
+    ann = running.keys["ann"]
+    promised: list[str] = []
+
+    async def send(number: int) -> None:
+        """As a client that was told nothing: it asks the same again."""
+        once = {**ann, "Idempotency-Key": f"upload-{number}"}
+        said = {"collection": "mill", "name": f"{number}", "text": f"wheel {number}"}
+        while True:
+            url = f"http://{running.gateway.address}/v1/documents"
+            try:
+                async with httpx.AsyncClient(timeout=60) as client:
+                    answer = await client.post(url, json=said, headers=once)
+            except httpx.TransportError:
+                await asyncio.sleep(0.2)
+                continue
+            if answer.status_code == 202:
+                promised.append(answer.json()["id"])
+                return
+            assert answer.status_code in {429, 503}, answer.text
+            await asyncio.sleep(0.5)
+
+    async with asyncio.TaskGroup() as sending:
+        for number in range(40):
+            sending.create_task(send(number))
+        for kills in (5, 25):
+            await eventually(lambda kills=kills: len(promised) >= kills)
+            running.gateway.kill()
+            await running.gateway.start()
+
+    assert len(set(promised)) == 40
+    client = httpx.AsyncClient(
+        base_url=f"http://{running.gateway.address}", headers=ann, timeout=60
+    )
+    async with client:
+
+        async def states() -> dict[str, str]:
+            page = (await client.get("/v1/documents?limit=200")).json()
+            return {each["id"]: each["state"] for each in page["documents"]}
+
+        async def all_ended() -> bool:
+            # What was sent to Kafka twice is found unchanged the second time.
+            return set((await states()).values()) <= {"indexed", "unchanged"}
+
+        await eventually(all_ended)
+        assert set(await states()) == set(promised)
     assert running.gateway.stop() == 0

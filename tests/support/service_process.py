@@ -31,11 +31,17 @@ class ServiceProcess:
     """``python -m`` some service; its log goes to a file."""
 
     def __init__(
-        self, module: str, folder: Path, environment: Mapping[str, str]
+        self,
+        module: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        told_by: str = "HEADRACE_HTTP_FILE",
     ) -> None:
         self._module = module
         self._folder = folder
         self._environment = environment
+        self._told_by = told_by
         self._process: subprocess.Popen[bytes] | None = None
         self.address = ""
 
@@ -63,7 +69,7 @@ class ServiceProcess:
                 [sys.executable, "-m", self._module],
                 env={
                     **self._environment,
-                    "HEADRACE_HTTP_FILE": str(ready),
+                    self._told_by: str(ready),
                     "HEADRACE_HTTP_PORT": "0",
                 },
                 stdout=log,
