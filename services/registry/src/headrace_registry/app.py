@@ -124,6 +124,8 @@ class RegistryProcess:
         )
         for talkative in ("faust", "mode", "alembic", RegistryApp.__module__):
             logging.getLogger(talkative).setLevel(logging.WARNING)
+        # Forty errors a second while no broker answers; the watch tells it once.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         warn_of_misspelt_settings()
         self._clock: Clock = SystemClock()
         self._common = Metrics(STAGE)

@@ -124,6 +124,10 @@ class Reconciliation:
                 break
             for row in rows:
                 document = _unfinished(row)
+                if document.key.uuid != row["document"]:
+                    # Its name has characters that SQL could not store as they are.
+                    _log.warning("cannot be queued again", document=row["document"])
+                    continue
                 action = decide(
                     document,
                     committed=committed,

@@ -68,6 +68,8 @@ class Watch:
                 async with asyncio.timeout(_PATIENCE_S):
                     offsets = await self._offsets.read(self._group, [self._topic])
             except Exception as error:  # noqa: BLE001  asked again
+                if self.problem is None:
+                    _log.warning("no broker answers", reason=repr(error))
                 self.problem = f"the group's offsets are not known: {error!r}"
                 self._moved = self._clock.monotonic()
                 continue
