@@ -71,10 +71,14 @@ class Supervised:
 
     async def _work(self, delivery: Delivery) -> None:
         record, member = delivery.record, self.member
-        known = self.known(Partition(record.topic, record.partition))
+        partition = Partition(record.topic, record.partition)
+        known = self.known(partition)
         if known.doubtful and record.offset not in known.working:
             self.wrong.append(f"{place(record)} is begun before Kafka knows")
         alone = record.offset in known.suspects
+        blamed = self.blamed_next() - {(partition, record.offset)}
+        if blamed:
+            self.wrong.append(f"{blamed} is blamed if {place(record)} kills")
         self.alone.append(place(record)) if alone else None
         try:
             if alone and len(member.running) > 1:
@@ -83,6 +87,17 @@ class Supervised:
         finally:
             if alone and len(member.running) > 1:
                 self.wrong.append(f"something began beside {place(record)}")
+
+    def blamed_next(self) -> set[tuple[Partition, int]]:
+        """Suspects that this process has told to be in work."""
+        name = self.member.loop._caution._name
+        notes = {partition: self.known(partition) for partition in self.broker.logs}
+        return {
+            (partition, offset)
+            for partition, note in notes.items()
+            if note.owner == name
+            for offset in note.working & note.suspects.keys()
+        }
 
     def known(self, partition: Partition) -> Custody:
         """What Kafka knows of a partition."""
