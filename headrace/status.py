@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from headrace.errors import Unreadable
+from headrace.handler import Record
 from headrace.headers import CONTENT_TYPE, content_type
 from headrace.messages import Heartbeat, StatusEvent
 from headrace.metrics import Metrics
 from headrace.producer import KafkaProducer
 from headrace.topology import Topology
-from headrace.wire import encode_heartbeat, encode_status
+from headrace.wire import decode_status, encode_heartbeat, encode_status
 
 
 class StatusTopic:
@@ -53,3 +55,13 @@ def status_key(event: StatusEvent) -> bytes:
         which.encode(),
         event.stage.value.encode(),
     )
+
+
+def status_of(record: Record) -> StatusEvent | None:
+    """The status event of a record; ``None`` for a tombstone or what we cannot read."""
+    if record.value is None:
+        return None
+    try:
+        return decode_status(record.value)
+    except Unreadable:
+        return None

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from headrace_cli.group_offsets import all_offsets
 from headrace_cli.verifying import KafkaReaders
 from headrace_local.data_dir import DataDir
 from headrace_local.stack import RunningStack, StackPlan, running_stack
 
+from headrace.group_offsets import all_offsets
 from headrace.identity import DocumentKey
 from headrace.messages import DocumentEvent, Lane, Operation, Stage
 from headrace.qdrant import QdrantStore

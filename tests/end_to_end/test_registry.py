@@ -14,7 +14,6 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from headrace_cli.kafka_client import reader
 from headrace_local.broker import Broker
 from headrace_registry.records import read_status
 from pydantic import SecretStr
@@ -32,6 +31,7 @@ from headrace.database.processing import (
 from headrace.database.settings import DatabaseSettings
 from headrace.headers import ARRIVAL
 from headrace.identity import Arrival, DocumentKey
+from headrace.kafka_clients import reader
 from headrace.kafka_topic_ids import topic_ids
 from headrace.messages import (
     Heartbeat,

@@ -15,11 +15,11 @@ import psutil
 import pytest
 from headrace_cli.documents import Job
 from headrace_cli.following import follow
-from headrace_cli.kafka_client import reader, send_events
 from headrace_cli.outcomes import Outcomes
 from headrace_cli.sources import Source
 from headrace_local.data_dir import DataDir
 
+from headrace.kafka_clients import reader, send_events
 from headrace.messages import State
 from headrace.settings import Settings
 from tests.support.cli import command, environment, headrace

@@ -18,7 +18,6 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import RecordMetadata
-from headrace_cli.letters import OpenLetter, open_letters
 from headrace_cli.verifying import KafkaReaders
 from headrace_embedder.providers.hash_provider import hash_vector
 
@@ -28,6 +27,7 @@ from headrace.identity import DEFAULT_TENANT, DocumentKey
 from headrace.kafka import client_options
 from headrace.lag import GroupOffsets
 from headrace.messages import DocumentEvent, Lane, Operation, Stage
+from headrace.open_letters import OpenLetter, open_letters
 from headrace.qdrant import QdrantStore
 from headrace.state import StateRecord
 from headrace.store import CollectionSpec, StoredPoint

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from headrace_cli.letters import open_letters
 
 from headrace import topics
 from headrace.identity import DEFAULT_TENANT
@@ -26,6 +25,7 @@ from headrace.messages import (
     State,
     TextPart,
 )
+from headrace.open_letters import open_letters
 from headrace.topology import INPUT
 from headrace.v1 import chunk_pb2, document_event_pb2
 from headrace.wire import (

@@ -13,6 +13,7 @@ from pathlib import Path
 from headrace_embedder.factory import build_provider
 from headrace_embedder.settings import ProviderSettings
 
+from headrace.kafka_clients import admin_client, sender
 from headrace.lifecycle import load_settings
 from headrace.messages import Stage
 from headrace.objects import Objects
@@ -20,7 +21,6 @@ from headrace.qdrant import QdrantStore
 from headrace.settings import Settings
 from headrace.spelling import misspelt
 from headrace_cli.failures import EXIT_FAILED, EXIT_OK, CommandFailed
-from headrace_cli.kafka_client import admin_client, sender
 from headrace_cli.opening import Needs, Pipeline, opened
 from headrace_cli.output import Output
 from headrace_cli.performing import explained

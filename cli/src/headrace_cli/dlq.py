@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headrace.errors import SharedFailure
+from headrace.kafka_clients import sender
+from headrace.open_letters import LetterFilter, OpenLetter, chosen, open_letters, when
+from headrace.replaying import in_order, original_value, replay
+from headrace.replays import Outcome, Replay
+from headrace.resolving import resolve, still_open
 from headrace.settings import Settings
 from headrace_cli.decoding import decoded
 from headrace_cli.failures import EXIT_FAILED, EXIT_OK, CommandFailed, usage
-from headrace_cli.kafka_client import sender
-from headrace_cli.letters import LetterFilter, OpenLetter, chosen, open_letters, when
 from headrace_cli.opening import Needs, opened
 from headrace_cli.output import Output
-from headrace_cli.replaying import in_order, original_value, replay
-from headrace_cli.replays import Outcome, Replay
-from headrace_cli.resolving import resolve, still_open
 
 _SHOWN = 4096
 _SHORT_ID = 8

@@ -19,11 +19,11 @@ from aiokafka.errors import GroupLoadInProgressError
 from headrace.identity import DocumentKey
 from headrace.lag import GroupOffsets
 from headrace.messages import Stage
+from headrace.open_letters import OpenLetter, open_letters
 from headrace.qdrant import QdrantStore
 from headrace.settings import Settings
 from headrace.store import Store
 from headrace_cli.failures import CommandFailed
-from headrace_cli.letters import OpenLetter, open_letters
 
 _POLL_S = 0.2
 _ROUNDS = 2

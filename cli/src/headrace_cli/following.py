@@ -6,26 +6,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from headrace.errors import Unreadable
-from headrace.handler import Record
-from headrace.messages import StatusEvent
-from headrace.wire import decode_status
-from headrace_cli.kafka_client import TopicReader
+from headrace.kafka_clients import TopicReader
+from headrace.status import status_of
 from headrace_cli.outcomes import Outcomes
 
 _STALLED_S = 8.0
 _STRAGGLERS_S = 2.0
 """A stage may report after the next one has; its numbers should still be counted."""
-
-
-def status_of(record: Record) -> StatusEvent | None:
-    """The status event of a record; ``None`` for a tombstone or what we cannot read."""
-    if record.value is None:
-        return None
-    try:
-        return decode_status(record.value)
-    except Unreadable:
-        return None
 
 
 async def follow(

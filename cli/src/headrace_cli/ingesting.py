@@ -10,20 +10,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from headrace.identity import DocumentKey
+from headrace.kafka_clients import reader, send_events
 from headrace.messages import DocumentEvent, Lane
 from headrace.objects import Objects, tenant_segment
 from headrace.qdrant import QdrantStore
 from headrace.qdrant_payload import mismatch
+from headrace.resolving import resolve_deleted
 from headrace.settings import Settings
 from headrace.store import CollectionMismatch, CollectionSpec, Store
 from headrace_cli.documents import INLINE_BYTES, Job, readable_by_loader
 from headrace_cli.failures import CommandFailed
 from headrace_cli.following import follow
-from headrace_cli.kafka_client import reader, send_events
 from headrace_cli.opening import Pipeline
 from headrace_cli.outcomes import Failure, Outcomes
 from headrace_cli.readiness import obstacles
-from headrace_cli.resolving import resolve_deleted
 from headrace_cli.sources import Collected, Source, collect
 
 

@@ -15,11 +15,13 @@ from headrace_local.data_dir import DataDirInUse
 from headrace_local.parts import PartFailed
 
 from headrace.errors import ConfigurationError, DocumentFailure, SharedFailure
+from headrace.refusals import Refused
 from headrace.store import CollectionMismatch
 from headrace_cli.failures import (
     EXIT_CONFIGURATION,
     EXIT_FAILED,
     EXIT_UNREACHABLE,
+    EXIT_USAGE,
     CommandFailed,
 )
 from headrace_cli.output import Output
@@ -142,6 +144,12 @@ _EXPLANATIONS: dict[type[Exception], Callable[[Any], CommandFailed]] = {
     CollectionMismatch: _explain_configuration,
     PartFailed: _explain_part,
     DataDirInUse: lambda error: CommandFailed("data_dir_in_use", str(error)),
+    Refused: lambda error: CommandFailed(
+        error.code,
+        error.message,
+        advice=error.advice,
+        exit_code=EXIT_USAGE if error.usage else EXIT_FAILED,
+    ),
     SharedFailure: _explain_shared,
     DocumentFailure: lambda error: CommandFailed(
         error.code, error.message, advice=error.advice

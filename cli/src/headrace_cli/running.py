@@ -13,9 +13,9 @@ from headrace_local.data_dir import DataDir
 from headrace_local.stack import RunningStack, StackPlan, running_stack
 
 from headrace.messages import State
+from headrace.open_letters import open_letters
 from headrace_cli.failures import EXIT_FAILED, EXIT_OK
 from headrace_cli.ingesting import Ingested, Ingestion, find, ingest
-from headrace_cli.letters import open_letters
 from headrace_cli.opening import Pipeline
 from headrace_cli.output import Output
 from headrace_cli.points import visible_points

@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headrace.identity import DEFAULT_TENANT
+from headrace.kafka_clients import reader, send_events
 from headrace.messages import DocumentEvent, Lane, State
+from headrace.resolving import resolve_deleted
 from headrace.settings import Settings
 from headrace_cli.documents import Job
 from headrace_cli.emptying import documents_of, taken_in
 from headrace_cli.failures import EXIT_FAILED, EXIT_OK, usage
 from headrace_cli.following import follow
 from headrace_cli.ingesting import Ingested, Ingestion, find, ingest
-from headrace_cli.kafka_client import reader, send_events
 from headrace_cli.opening import Needs, opened
 from headrace_cli.outcomes import Outcomes
 from headrace_cli.output import Output
 from headrace_cli.progress import shown_progress
-from headrace_cli.resolving import resolve_deleted
 
 
 @dataclass(frozen=True, kw_only=True)

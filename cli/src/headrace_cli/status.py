@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headrace.group_offsets import all_offsets
+from headrace.kafka_clients import reader
 from headrace.messages import Stage
+from headrace.open_letters import open_letters
 from headrace.settings import Settings
+from headrace.status import status_of
 from headrace.verify import PartitionOffsets
 from headrace_cli.failures import EXIT_OK
-from headrace_cli.following import status_of
-from headrace_cli.group_offsets import all_offsets
-from headrace_cli.kafka_client import reader
-from headrace_cli.letters import open_letters
 from headrace_cli.opening import Needs, Pipeline, opened
 from headrace_cli.output import Output
 from headrace_cli.overview import Overview

@@ -11,11 +11,11 @@ from headrace_local.data_dir import DataDir
 from headrace_local.stack import replication_factor
 
 from headrace import topics
+from headrace.group_offsets import all_offsets
+from headrace.kafka_clients import admin_client
 from headrace.messages import Stage
 from headrace.settings import Settings
 from headrace_cli.failures import EXIT_FAILED, EXIT_OK, CommandFailed
-from headrace_cli.group_offsets import all_offsets
-from headrace_cli.kafka_client import admin_client
 from headrace_cli.opening import Needs, opened
 from headrace_cli.output import Output
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
+from headrace.group_offsets import all_offsets
+from headrace.kafka_clients import reader
 from headrace.messages import DeadLetter, StatusEvent
 from headrace.objects import Objects
+from headrace.open_letters import open_letters
 from headrace.qdrant import QdrantStore
 from headrace.settings import Settings
+from headrace.status import status_of
 from headrace.verify import Finding, Oracle, PartitionOffsets
 from headrace_cli.collecting import collect
 from headrace_cli.failures import EXIT_FAILED, EXIT_OK
-from headrace_cli.following import status_of
-from headrace_cli.group_offsets import all_offsets
-from headrace_cli.kafka_client import reader
-from headrace_cli.letters import open_letters
 from headrace_cli.opening import Needs, opened
 from headrace_cli.output import Output
 

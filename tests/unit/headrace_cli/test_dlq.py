@@ -11,13 +11,13 @@ from unittest.mock import AsyncMock
 import pytest
 from headrace_cli import dlq
 from headrace_cli.failures import EXIT_OK, EXIT_USAGE, CommandFailed
-from headrace_cli.letters import LetterFilter
 from headrace_cli.opening import Pipeline
 from headrace_cli.output import Output
 
 from headrace.errors import SharedFailure
+from headrace.open_letters import LetterFilter
 from headrace.settings import Settings
-from tests.unit.headrace_cli.test_letters import LETTERS
+from tests.unit.headrace.test_open_letters import LETTERS
 
 
 @pytest.fixture(autouse=True)

@@ -10,11 +10,11 @@ from aiokafka.errors import GroupLoadInProgressError
 from headrace_cli import emptying
 from headrace_cli.emptying import passed, undeleted
 from headrace_cli.failures import CommandFailed
-from headrace_cli.letters import OpenLetter
 from headrace_cli.sending import Deletion
 
 from headrace.identity import Arrival, DocumentKey
 from headrace.messages import DeadLetter, Stage, StatusError
+from headrace.open_letters import OpenLetter
 from headrace.settings import Settings
 from headrace.state import Accepted
 from headrace.store import CollectionSpec, WriteAccepted

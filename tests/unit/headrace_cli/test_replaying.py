@@ -12,16 +12,13 @@ from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 import pytest
-from headrace_cli import replaying, resolving, sending
+from headrace_cli import sending
 from headrace_cli.failures import EXIT_OK
-from headrace_cli.letters import OpenLetter
 from headrace_cli.opening import Pipeline
 from headrace_cli.outcomes import Outcomes
 from headrace_cli.output import Output
-from headrace_cli.replaying import in_order
-from headrace_cli.replays import Outcome, Replay, Replays
-from headrace_cli.resolving import resolve_deleted, still_open
 
+from headrace import replaying, resolving
 from headrace.identity import Arrival, DocumentKey
 from headrace.messages import (
     ChunkSlice,
@@ -35,7 +32,11 @@ from headrace.messages import (
     StatusError,
     StatusEvent,
 )
+from headrace.open_letters import OpenLetter
 from headrace.qdrant import QdrantStore
+from headrace.replaying import in_order
+from headrace.replays import Outcome, Replay, Replays
+from headrace.resolving import resolve_deleted, still_open
 from headrace.settings import Settings
 from headrace.state import Accepted, Visible
 from headrace.store import CollectionSpec, WriteAccepted
@@ -249,7 +250,7 @@ async def test_bytes_that_are_gone_hold_up_no_other_letter(
     assert replay.outcome is Outcome.FAILED_AGAIN
     assert "letters/loader/old" in replay.problem
     assert broker.producer.sent == []
-    await replaying._resolve(replay, broker.producer, broker.settings)  # type: ignore[arg-type]
+    await replaying._resolve(replay, broker.producer, broker.settings, by="")  # type: ignore[arg-type]
     assert broker.resolved == []
 
 
@@ -304,7 +305,7 @@ async def test_what_can_never_be_shown_is_not_sent(
 
     assert (replay.outcome, replay.state) == (Outcome.RESOLVED, state)
     assert broker.producer.sent == []
-    await replaying._resolve(replay, broker.producer, broker.settings)  # type: ignore[arg-type]
+    await replaying._resolve(replay, broker.producer, broker.settings, by="")  # type: ignore[arg-type]
     assert broker.resolved == ["old"]
 
 

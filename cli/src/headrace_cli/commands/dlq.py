@@ -54,8 +54,8 @@ def list_letters(
     as_json: options.Json = False,
 ) -> None:
     """List what could not be done and waits for somebody, oldest failure first."""
+    from headrace.open_letters import LetterFilter
     from headrace_cli.dlq import list_open
-    from headrace_cli.letters import LetterFilter
     from headrace_cli.performing import perform
 
     perform(
@@ -122,8 +122,8 @@ def replay(
     The stages must run. A letter goes when its replay came to a good end; one that
     fails again stays, with the new reason. To replay twice does no harm.
     """
+    from headrace.open_letters import LetterFilter
     from headrace_cli.dlq import replay_letters
-    from headrace_cli.letters import LetterFilter
     from headrace_cli.performing import perform
 
     perform(
@@ -164,8 +164,8 @@ def drop(
     as_json: options.Json = False,
 ) -> None:
     """Give letters up for good; who, why and what is kept in the audit topic."""
+    from headrace.open_letters import LetterFilter
     from headrace_cli.dlq import drop_letters
-    from headrace_cli.letters import LetterFilter
     from headrace_cli.performing import perform
 
     perform(

@@ -14,11 +14,11 @@ from uuid import UUID
 
 from headrace.errors import Unreadable
 from headrace.handler import Record
+from headrace.kafka_clients import reader
 from headrace.messages import DeadLetter, Stage
+from headrace.refusals import Refused
 from headrace.settings import Settings
 from headrace.wire import decode_dead_letter
-from headrace_cli.failures import CommandFailed, usage
-from headrace_cli.kafka_client import reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,11 @@ def _milliseconds(text: str) -> int | None:
     try:
         at = dt.datetime.fromisoformat(text)
     except ValueError as error:
-        raise usage(
+        raise Refused(
+            "usage",
             f"{text!r} is no point in time",
-            "give it as 2026-01-31 or 2026-01-31T12:00:00",
+            advice="give it as 2026-01-31 or 2026-01-31T12:00:00",
+            usage=True,
         ) from error
     return int(at.astimezone().timestamp() * 1000)
 
@@ -161,17 +163,22 @@ def chosen(letters: Iterable[OpenLetter], wanted: LetterFilter) -> list[OpenLett
     """The letters that are meant.
 
     Raises:
-        CommandFailed: an id that was named is not there, or stands for several.
+        Refused: an id that was named is not there, or stands for several.
     """
     letters = list(letters)
     for id_ in wanted.ids:
         found = [each for each in letters if each.id.startswith(id_)]
         if not found:
-            raise CommandFailed(
+            raise Refused(
                 "letter_missing",
                 f"there is no open dead letter {id_}",
                 advice="`headrace dlq list` shows those there are; it may be resolved",
             )
         if len(found) > 1:
-            raise usage(f"{id_} stands for {len(found)} letters", "give more of the id")
+            raise Refused(
+                "usage",
+                f"{id_} stands for {len(found)} letters",
+                advice="give more of the id",
+                usage=True,
+            )
     return [each for each in letters if wanted.matches(each)]

@@ -14,24 +14,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from aiokafka import TopicPartition
 
 from headrace.dead_letters import LETTER
+from headrace.deletions import Deleted, states_in
 from headrace.errors import DocumentFailure
+from headrace.group_offsets import committed_offsets
 from headrace.headers import ARRIVAL, count_of
 from headrace.identity import DocumentKey
+from headrace.kafka_clients import Sender, TopicReader, reader, sender
 from headrace.messages import DeadLetter, OutputPosition, Stage, State
 from headrace.objects import Objects
+from headrace.open_letters import OpenLetter, letter_of_record
 from headrace.qdrant import QdrantStore
 from headrace.qdrant_payload import HOLE
-from headrace.settings import Settings
-from headrace.state import StateRecord
-from headrace.store import Store
-from headrace.wire import decode_chunk_slice, decode_embedded_slice
-from headrace.work import REPLAYS
-from headrace_cli.deletions import Deleted, states_in
-from headrace_cli.following import status_of
-from headrace_cli.group_offsets import committed_offsets
-from headrace_cli.kafka_client import Sender, TopicReader, reader, sender
-from headrace_cli.letters import OpenLetter, letter_of_record
-from headrace_cli.replays import (
+from headrace.replays import (
     Outcome,
     Replay,
     Replays,
@@ -39,7 +33,13 @@ from headrace_cli.replays import (
     obsolete,
     wants_vectors,
 )
-from headrace_cli.resolving import resolve
+from headrace.resolving import resolve
+from headrace.settings import Settings
+from headrace.state import StateRecord
+from headrace.status import status_of
+from headrace.store import Store
+from headrace.wire import decode_chunk_slice, decode_embedded_slice
+from headrace.work import REPLAYS
 
 _ORIGINAL_BYTES = 64 * 1024 * 1024
 _POLL_S = 0.5
@@ -59,6 +59,7 @@ async def replay(
     *,
     timeout_s: float,
     rate: float | None = None,
+    by: str = "",
 ) -> list[Replay]:
     """Send the letters again in order and see what becomes of them.
 
@@ -67,6 +68,7 @@ async def replay(
         settings: of the pipeline.
         timeout_s: for all to come to an end, from when the last is sent.
         rate: records to send a second; ``None``: as fast as it goes.
+        by: who asked for it, for the audit topic; empty: the user of this process.
     """
     store = QdrantStore.from_settings(settings)
     topology = settings.topology
@@ -89,7 +91,7 @@ async def replay(
                         await _look(replays, news, store, settings)
                         await asyncio.sleep(_POLL_S)
             for each in replays.all:
-                await _resolve(each, out, settings)
+                await _resolve(each, out, settings, by=by)
     finally:
         await store.close()
     return replays.all
@@ -260,11 +262,11 @@ async def _stored(
     return False
 
 
-async def _resolve(replay: Replay, out: Sender, settings: Settings) -> None:
+async def _resolve(replay: Replay, out: Sender, settings: Settings, *, by: str) -> None:
     if replay.outcome is Outcome.RESOLVED or (
         replay.outcome is Outcome.FAILED_AGAIN and replay.replaced
     ):
         reason = str(replay.state or "")
         deleted = replay.state is State.DELETED and not replay.topic
         action = "delete" if deleted else "replay"
-        await resolve(replay.letter, out, settings, action=action, reason=reason)
+        await resolve(replay.letter, out, settings, action=action, reason=reason, by=by)

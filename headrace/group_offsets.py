@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from aiokafka import TopicPartition
 
+from headrace.kafka_clients import admin_client, consumer_of
 from headrace.messages import Stage
 from headrace.settings import Settings
 from headrace.verify import PartitionOffsets
-from headrace_cli.kafka_client import admin_client, consumer_of
 
 _PATIENCE_S = 60.0
 _POLL_S = 0.2

@@ -22,8 +22,8 @@ from enum import StrEnum
 
 from headrace.identity import Arrival, DocumentKey, point_id
 from headrace.messages import DeadLetter, DocumentRevision, Stage, State, StatusEvent
+from headrace.open_letters import OpenLetter
 from headrace.state import StateRecord
-from headrace_cli.letters import OpenLetter
 
 
 class Outcome(StrEnum):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from headrace_cli.failures import EXIT_USAGE, CommandFailed
-from headrace_cli.letters import LetterFilter, OpenLetter, chosen, shown_key, when
 
 from headrace.identity import DocumentKey
 from headrace.messages import DeadLetter, Stage, StatusError
+from headrace.open_letters import LetterFilter, OpenLetter, chosen, shown_key, when
+from headrace.refusals import Refused
 
 
 def letter(id_: str, **fields: object) -> OpenLetter:
@@ -70,18 +70,18 @@ def test_filters_narrow_down_together(
 
 
 def test_an_id_that_stands_for_two_is_refused() -> None:
-    with pytest.raises(CommandFailed, match="2 letters") as caught:
+    with pytest.raises(Refused, match="2 letters") as caught:
         chosen(LETTERS, LetterFilter(ids=("aa",)))
-    assert caught.value.exit_code == EXIT_USAGE
+    assert caught.value.usage
 
 
 def test_an_id_that_is_not_there_is_named() -> None:
-    with pytest.raises(CommandFailed, match="dddd"):
+    with pytest.raises(Refused, match="dddd"):
         chosen(LETTERS, LetterFilter(ids=("dddd",)))
 
 
 def test_a_time_that_cannot_be_read_is_refused() -> None:
-    with pytest.raises(CommandFailed, match="yesterday"):
+    with pytest.raises(Refused, match="yesterday"):
         LetterFilter(since="yesterday")
 
 

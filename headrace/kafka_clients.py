@@ -1,4 +1,4 @@
-"""The CLI's own Kafka clients: read topics whole or from now on, send events."""
+"""Kafka clients for as long as a piece of work lasts: read topics, send events."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from headrace.errors import SharedFailure
 from headrace.handler import Headers, Record
 from headrace.headers import event_headers
 from headrace.kafka import client_options
 from headrace.messages import DocumentEvent, Lane, OutputPosition
+from headrace.refusals import Refused
 from headrace.settings import Settings
 from headrace.topology import Noun
 from headrace.wire import encode_event
-from headrace_cli.failures import CommandFailed, unreachable
 
 _SENDING = 500
 """Events on the way at once; the producer batches them."""
@@ -46,7 +47,7 @@ async def reader(settings: Settings, *topics: str) -> AsyncIterator[TopicReader]
     """A reader of all partitions of topics, outside any group.
 
     Raises:
-        CommandFailed: one of the topics is missing.
+        Refused: one of the topics is missing.
     """
     async with consumer_of(settings, *topics) as (consumer, partitions):
         yield TopicReader(consumer, partitions)
@@ -59,7 +60,7 @@ async def consumer_of(
     """A consumer outside any group that knows where the partitions of topics are.
 
     Raises:
-        CommandFailed: one of the topics is missing.
+        Refused: one of the topics is missing.
     """
     partitions = await _partitions_of(settings, topics)
     consumer = AIOKafkaConsumer(
@@ -83,7 +84,7 @@ async def _partitions_of(
         # Asking for one that does not exist could make it, on some brokers.
         missing = set(topics).difference(await admin.list_topics())
         if missing:
-            raise CommandFailed(
+            raise Refused(
                 "topic_missing",
                 f"Kafka at {settings.kafka_bootstrap_servers} has no topic "
                 f"{', '.join(sorted(missing))}",
@@ -168,7 +169,7 @@ async def sender(settings: Settings) -> AsyncIterator[Sender]:
     """A producer for as long as the block lasts.
 
     Raises:
-        CommandFailed: Kafka cannot be reached.
+        SharedFailure: Kafka cannot be reached.
     """
     producer = AIOKafkaProducer(
         **client_options(settings),
@@ -182,8 +183,10 @@ async def sender(settings: Settings) -> AsyncIterator[Sender]:
         try:
             await producer.start()
         except OSError as error:
-            raise unreachable(
-                "Kafka", settings.kafka_bootstrap_servers, error
+            raise SharedFailure(
+                "not_reachable",
+                f"Kafka at {settings.kafka_bootstrap_servers} cannot be reached: "
+                f"{error}",
             ) from error
         yield Sender(producer)
     finally:

@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from headrace.deletions import Deleted, deleted_by, states_in
 from headrace.handler import Headers
 from headrace.identity import DocumentKey
+from headrace.kafka_clients import sender
 from headrace.messages import OutputPosition, StatusEvent
+from headrace.open_letters import OpenLetter, open_letters
 from headrace.qdrant import QdrantStore
 from headrace.settings import Settings
-from headrace_cli.deletions import Deleted, deleted_by, states_in
-from headrace_cli.kafka_client import sender
-from headrace_cli.letters import OpenLetter, open_letters
 
 
 class Sends(Protocol):
@@ -41,6 +41,7 @@ async def resolve(
     *,
     action: str,
     reason: str = "",
+    by: str = "",
 ) -> None:
     """Write down who did it, then take the letter off the topic.
 
@@ -52,12 +53,13 @@ async def resolve(
         settings: name the audit topic.
         action: ``replay``, ``drop`` or ``delete``.
         reason: what was given for a drop; of a replay, the state it ended in.
+        by: who; empty: the user of this process.
     """
     audit = {
         "action": action,
         "reason": reason,
         "at_ms": round(time.time() * 1000),
-        "by": f"{getpass.getuser()}@{socket.gethostname()}",
+        "by": by or f"{getpass.getuser()}@{socket.gethostname()}",
         "letter": letter.summary(),
     }
     await out.send(

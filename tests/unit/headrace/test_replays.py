@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from headrace_cli.letters import OpenLetter
-from headrace_cli.replays import Outcome, Replay, Replays, Wanted
 
 from headrace.identity import Arrival, DocumentKey
 from headrace.messages import (
@@ -17,6 +15,8 @@ from headrace.messages import (
     StatusError,
     StatusEvent,
 )
+from headrace.open_letters import OpenLetter
+from headrace.replays import Outcome, Replay, Replays, Wanted
 from headrace.state import Accepted, StateRecord, Visible
 from headrace.topology import Topology
 
