@@ -19,6 +19,8 @@ from headrace.database.engine import Database, upgrade
 from headrace.database.key_store import KeyStore
 from headrace.database.keys import Scope
 from headrace.database.settings import DatabaseSettings
+from headrace.kafka_clients import reader
+from headrace.settings import Settings
 from tests.support.eventually import eventually
 from tests.support.service_process import ServiceProcess, ended, environment_of
 
@@ -157,6 +159,73 @@ async def test_an_upload_is_found_by_its_tenant_alone(running: Running) -> None:
         return not await hits(ann)
 
     await eventually(gone)
+
+
+async def test_what_failed_is_shown_replayed_and_dropped(running: Running) -> None:
+    client, ann, bob = running.client, running.keys["ann"], running.keys["bob"]
+    answer = await client.post(
+        "/v1/documents",
+        data={"collection": "mill"},
+        files={
+            "file": ("broken.pdf", b"%PDF-1.7 and nothing of it", "application/pdf")
+        },
+        headers=ann,
+    )
+    url = f"/v1/documents/{answer.json()['id']}"
+    desk = "/v1/admin/dead-letters"
+
+    async def shown() -> dict[str, Any]:
+        found: dict[str, Any] = (await client.get(url, headers=ann)).json()
+        return found
+
+    async def letters(headers: dict[str, str]) -> list[dict[str, Any]]:
+        found = await client.get(desk, headers=headers)
+        assert found.status_code == 200, found.text
+        listed: list[dict[str, Any]] = found.json()["dead_letters"]
+        return listed
+
+    async def failed() -> bool:
+        return (await shown())["state"] == "failed"
+
+    await eventually(failed)
+    error = (await shown())["error"]
+    assert error["code"]
+    assert error["message"]
+    (letter,) = await letters(ann)
+    assert letter["document"] == answer.json()["id"]
+    assert await letters(bob) == []
+    whole = await client.get(f"{desk}/{letter['id']}", headers=ann)
+    assert whole.json()["size"] > 0
+    theirs = await client.get(f"{desk}/{letter['id']}", headers=bob)
+    assert theirs.status_code == 404
+
+    again = await client.post(
+        f"{desk}/replay", json={"ids": [letter["id"]]}, headers=ann
+    )
+    assert [each["outcome"] for each in again.json()["replayed"]] == ["failed_again"]
+    retried = await client.post(f"{url}/retry", headers=ann)
+    assert retried.status_code == 202, retried.text
+    assert (await client.post(f"{url}/retry", headers=ann)).status_code == 409
+    await eventually(failed)
+
+    gone = {"all": True, "reason": "it is no PDF"}
+    assert (await client.post(f"{desk}/drop", json=gone, headers=bob)).json() == {
+        "dropped": []
+    }
+    dropped = await client.post(f"{desk}/drop", json=gone, headers=ann)
+    assert letter["id"] in dropped.json()["dropped"]
+    assert await letters(ann) == []
+    audit = [record async for record in audited(running.stack.settings)]
+    acts = [each["action"] for each in audit if each["by"].startswith("key:")]
+    assert acts[0] == "dead-letters.replay"
+    assert {"dead-letters.drop", "drop"} <= set(acts)
+
+
+async def audited(settings: Settings) -> AsyncIterator[dict[str, Any]]:
+    """What the audit topic says."""
+    async with reader(settings, settings.topology.audit) as records:
+        async for record in records.all_so_far():
+            yield json.loads(record.value or b"{}")
 
 
 async def test_every_202_reaches_its_end_though_the_gateway_is_killed(

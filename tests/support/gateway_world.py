@@ -12,7 +12,8 @@ import httpx
 from fastapi import FastAPI
 from headrace_embedder.factory import build_provider
 from headrace_gateway.admission import Admission, RateLimits
-from headrace_gateway.app import API, intake_limits
+from headrace_gateway.app import ADMIN, API, intake_limits
+from headrace_gateway.audit import Audit
 from headrace_gateway.authentication import ApiKeys, Authenticator, Everybody
 from headrace_gateway.feeder import Feeder
 from headrace_gateway.http import create_app
@@ -160,6 +161,7 @@ async def gateway_world(
         intake=intake,
         uploads=uploads,
         jobs=jobs,
+        audit=Audit(producer, topology=known.topology, clock=clock),
         feeder=Feeder(
             jobs,
             intake=intake,
@@ -184,7 +186,7 @@ async def gateway_world(
         kept_s=known.retention_hours * 3600,
         every_s=known.sweep_every_s,
     )
-    app = create_app(known, parts, routers=API)
+    app = create_app(known, parts, routers=API + ADMIN)
     transport = httpx.ASGITransport(app, raise_app_exceptions=True)
     try:
         async with httpx.AsyncClient(

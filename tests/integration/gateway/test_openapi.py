@@ -68,7 +68,9 @@ def test_nothing_breaks_it(described: schemathesis.BaseSchema, served: Served) -
     def judge(case: schemathesis.Case) -> None:
         answer = case.call(headers=served.key)
         seen[answer.status_code] += 1
-        assert answer.status_code < 500, answer.text
+        # There is no Kafka here, and what needs it says so.
+        away = case.path.startswith("/v1/admin") and answer.status_code == 503
+        assert answer.status_code < 500 or away, answer.text
         if answer.status_code >= 400:
             assert answer.headers["content-type"] == ["application/problem+json"]
             assert answer.json()["status"] == answer.status_code

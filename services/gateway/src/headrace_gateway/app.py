@@ -31,9 +31,10 @@ from headrace.producer import KafkaProducer
 from headrace.qdrant import QdrantStore
 from headrace.topology import Noun
 from headrace.uuid7 import UuidSource
-from headrace_gateway import documents, events, health, imports, searching
+from headrace_gateway import admin, documents, events, health, imports, searching
 from headrace_gateway.admission import Admission, RateLimits
 from headrace_gateway.ahead import Ahead
+from headrace_gateway.audit import Audit
 from headrace_gateway.authentication import ApiKeys, Authenticator, Everybody, Tokens
 from headrace_gateway.feeder import Feeder
 from headrace_gateway.http import create_app
@@ -64,6 +65,8 @@ API = (
     searching.router,
 )
 """Makers of the routes of the API."""
+ADMIN = (admin.router,)
+"""And of what may have a port of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,7 @@ async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             intake=intake,
             uploads=uploads,
             jobs=jobs,
+            audit=Audit(producer, topology=settings.topology, clock=clock),
             feeder=Feeder(
                 jobs,
                 intake=intake,
@@ -147,10 +151,15 @@ async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         )
 
 
-def api_of(gateway: Gateway) -> FastAPI:
-    """The HTTP application."""
-    parts = gateway.parts
-    return create_app(parts.settings, parts, routers=API)
+def apps_of(gateway: Gateway) -> dict[int, FastAPI]:
+    """The HTTP applications by port: the admin API's own, where it has one."""
+    parts, settings = gateway.parts, gateway.parts.settings
+    if settings.admin_port in (0, settings.http_port):
+        return {settings.http_port: create_app(settings, parts, routers=API + ADMIN)}
+    return {
+        settings.http_port: create_app(settings, parts, routers=API),
+        settings.admin_port: create_app(settings, parts, routers=ADMIN),
+    }
 
 
 async def run(settings: GatewaySettings) -> None:
@@ -187,14 +196,11 @@ class _Process:
             working = await self._until_stopped(self._start(gateway))
             if not working:
                 return
-            listening = listen(settings.http_host, settings.http_port)
-            server = HttpServer(api_of(gateway), drain_s=settings.drain_s)
-            address = await tell_address(listening, settings.http_file)
-            _log.info("the API listens", address=address)
+            servers = await self._listen(gateway)
             tasks = [
                 asyncio.create_task(each)
                 for each in (
-                    server.run_on(listening),
+                    *(server.run_on(at) for server, at in servers),
                     gateway.relay.run(),
                     gateway.ahead.run(),
                     gateway.sweeper.run(),
@@ -215,13 +221,25 @@ class _Process:
                 for task in done:
                     task.result()
             gateway.parts.stopping.set()
-            server.should_exit = True
-            await asyncio.wait({tasks[0]})
+            for server, _ in servers:
+                server.should_exit = True
+            await asyncio.wait(tasks[: len(servers)])
             for task in (*tasks, stopping):
                 task.cancel()
             await asyncio.wait({*tasks, stopping})
             # What was accepted last goes now if it can, else with the next start.
             await _at_most(_FLUSH_S, gateway.relay.finish())
+
+    async def _listen(self, gateway: Gateway) -> list[tuple[HttpServer, socket.socket]]:
+        settings = self._settings
+        servers: list[tuple[HttpServer, socket.socket]] = []
+        for number, (port, app) in enumerate(apps_of(gateway).items()):
+            listening = listen(settings.http_host, port)
+            told = settings.http_file if number == 0 else ""
+            address = await tell_address(listening, told)
+            _log.info("the API listens", address=address)
+            servers.append((HttpServer(app, drain_s=settings.drain_s), listening))
+        return servers
 
     async def _until_stopped(self, start: Awaitable[None]) -> bool:
         """Whether it came to its end before a signal did."""

@@ -14,6 +14,7 @@ import uuid
 from typing import Any
 
 import structlog
+from aiokafka.errors import KafkaError
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.errors import DocumentFailure, SharedFailure
 from headrace.metrics import GatewayMetrics
+from headrace.refusals import Refused
 from headrace_gateway.admission import Admission
 from headrace_gateway.authentication import Authenticator, authenticate
 from headrace_gateway.problems import MEDIA_TYPE, Problem, too_large, unavailable
@@ -102,13 +104,13 @@ class Front:
         found = error
         if isinstance(error, HTTPException) and isinstance(error.__cause__, Problem):
             found = error.__cause__
+        if isinstance(found, Refused | KafkaError | DocumentFailure):
+            return self._of_work(found)
         match found:
             case Problem():
                 return found
             case SharedFailure():
                 return self._shared(found)
-            case DocumentFailure():
-                return Problem(422, found.code, found.message, advice=found.advice)
             case RequestValidationError():
                 return Problem(
                     422,
@@ -136,6 +138,15 @@ class Front:
             "the gateway failed",
             advice="its log says why, under the request's id",
         )
+
+    def _of_work(self, error: Refused | KafkaError | DocumentFailure) -> Problem:
+        """What other parts say that know nothing of HTTP."""
+        if isinstance(error, KafkaError):
+            return self._shared(SharedFailure("broker_unavailable", repr(error)))
+        status = 422
+        if isinstance(error, Refused) and not error.usage:
+            status = 404 if error.code == "letter_missing" else 409
+        return Problem(status, error.code, error.message, advice=error.advice)
 
     def _shared(self, failure: SharedFailure) -> Problem:
         _log.warning("a request cannot be served", code=failure.reason)

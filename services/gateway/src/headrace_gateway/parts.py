@@ -9,6 +9,7 @@ from headrace.clock import Clock
 from headrace.metrics import GatewayMetrics
 from headrace_gateway.admission import Admission
 from headrace_gateway.ahead import Ahead
+from headrace_gateway.audit import Audit
 from headrace_gateway.authentication import Authenticator
 from headrace_gateway.feeder import Feeder
 from headrace_gateway.intake import Intake
@@ -34,6 +35,7 @@ class Parts:
     uploads: Uploads
     records: Records
     relay: Relay
+    audit: Audit
     jobs: Jobs
     feeder: Feeder
     ahead: Ahead

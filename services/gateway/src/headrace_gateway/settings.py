@@ -24,7 +24,7 @@ class GatewaySettings(ProviderSettings, DatabaseSettings):
         0,
         ge=0,
         le=65535,
-        description="Port of /v1/admin, on the same host; 0: that of the API.",
+        description="Port of /v1/admin alone, on the same host; 0: with the API.",
     )
     probe_host: str = Field(
         "127.0.0.1", description="Where /livez, /readyz and /metrics listen."
