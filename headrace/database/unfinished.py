@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import RowMapping, Text, and_, case, cast, false, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from headrace.database.documents import DOCUMENTS
 from headrace.database.merging import insert_into
 from headrace.database.processing import DOCUMENT_STATES, HEARTBEATS, REQUEUES
 from headrace.identity import Arrival
@@ -68,6 +69,65 @@ async def passed_by(
         .limit(_PAGE)
     )
     return (await connection.execute(statement)).mappings().all()
+
+
+async def never_heard(
+    connection: AsyncConnection,
+    committed: Mapping[tuple[str, int], int],
+    *,
+    silent_since_ms: int,
+    after: str,
+) -> Sequence[RowMapping]:
+    """The gateway's documents whose newest event the loader has committed past.
+
+    Args:
+        connection: in a transaction.
+        committed: by lane and partition of the documents topics.
+        silent_since_ms: they were asked for before.
+        after: the last id of the page before; empty for the first.
+    """
+    asked, newest, heard = DOCUMENTS.c, DOCUMENT_STATES.c, HEARTBEATS.c
+    spoken_of = and_(
+        newest.document == asked.key,
+        newest.lane == asked.lane,
+        newest.arrival_partition == asked.sent_partition,
+        newest.arrival_offset >= asked.sent_offset,
+    )
+    passed = [
+        and_(
+            asked.lane == str(lane),
+            asked.sent_partition == partition,
+            asked.sent_offset < offset,
+        )
+        for (lane, partition), offset in committed.items()
+        if offset
+    ]
+    statement = (
+        select(DOCUMENTS, heard.heard_ms)
+        .outerjoin(HEARTBEATS, heard.document == asked.key)
+        .where(
+            ~select(newest.document).where(spoken_of).exists(),
+            asked.failure.is_(None),
+            asked.sent_version == asked.version,
+            asked.updated_ms < silent_since_ms,
+            asked.id > after,
+            or_(false(), *passed),
+        )
+        .order_by(asked.id)
+        .limit(_PAGE)
+    )
+    return (await connection.execute(statement)).mappings().all()
+
+
+async def requeues_of(
+    connection: AsyncConnection, document: str, arrival: Arrival
+) -> tuple[int, int]:
+    """How often an event was queued again, and when last; 0 where it never was."""
+    statement = select(REQUEUES.c.attempts, REQUEUES.c.last_ms).where(
+        REQUEUES.c.document == document, REQUEUES.c.arrival == str(arrival)
+    )
+    found = (await connection.execute(statement)).one_or_none()
+    return (0, 0) if found is None else (found.attempts, found.last_ms)
 
 
 async def note_requeue(

@@ -17,10 +17,11 @@ from aiokafka.client import AIOKafkaClient
 from headrace_local.broker import Broker
 from headrace_registry.records import read_status
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from headrace import topics
-from headrace.database.engine import Database
+from headrace.database.documents import DOCUMENTS
+from headrace.database.engine import Database, upgrade
 from headrace.database.merging import Row, merge_statuses
 from headrace.database.processing import (
     DOCUMENT_STATES,
@@ -364,6 +365,29 @@ async def test_what_a_stage_lost_is_queued_again_and_then_failed(world: World) -
     async with chunkers:
         chunkers.assign([TopicPartition(texts, 0)])
         await chunkers.commit({TopicPartition(texts, 0): 1})
+    await upgrade(world.url)
+    unheard = await world.producer.send_and_wait(
+        documents,
+        b"value of unheard",
+        key=DocumentKey("t", "c", "unheard").record_key,
+    )
+    loaders = AIOKafkaConsumer(
+        bootstrap_servers=world.settings.kafka_bootstrap_servers,
+        group_id=topology.group(Stage.LOADER),
+        enable_auto_commit=False,
+    )
+    at = TopicPartition(documents, unheard.partition)
+    async with loaders:
+        loaders.assign([at])
+        await loaders.commit({at: 51})
+    async with world.database.writing() as connection:
+        for name, offset in (
+            ("unheard", unheard.offset),
+            ("vanished", 50),
+            ("not yet", 51),
+        ):
+            row = asked_for(name, partition=unheard.partition, offset=offset)
+            await connection.execute(insert(DOCUMENTS), row)
     environment = {
         **world.environment,
         "HEADRACE_RECONCILE_EVERY_S": "1",
@@ -372,9 +396,9 @@ async def test_what_a_stage_lost_is_queued_again_and_then_failed(world: World) -
         "HEADRACE_RATE_WINDOW_S": "1",
     }
     async with ready_registry(world.folder, environment) as registry:
-        await eventually(lambda: ended(world, {"lost", "gone"}))
+        await eventually(lambda: ended(world, {"lost", "gone", "unheard", "vanished"}))
         _, metrics = await registry.get("/metrics")
-        assert 'action="requeued",stage="registry"} 2.0' in metrics
+        assert 'action="requeued",stage="registry"} 4.0' in metrics
 
         async def counted() -> bool:
             _, metrics = await registry.get("/metrics")
@@ -388,10 +412,39 @@ async def test_what_a_stage_lost_is_queued_again_and_then_failed(world: World) -
         records = [record async for record in topic.all_so_far()]
     again = [record for record in records if record.header(ARRIVAL) is not None]
     lost = events["lost"]
-    assert [(each.key, each.value) for each in again] == [
-        (lost.key.record_key, b"value of lost")
+    assert [each.value for each in again if each.key == lost.key.record_key] == [
+        b"value of lost"
     ] * 2
-    assert {each.header(ARRIVAL) for each in again} == {str(lost.arrival).encode()}
+    assert {
+        each.header(ARRIVAL) for each in again if each.key == lost.key.record_key
+    } == {str(lost.arrival).encode()}
+    assert len(again) == 4
+    assert sum(each.value == b"value of unheard" for each in again) == 2
+
+
+def asked_for(name: str, *, partition: int, offset: int) -> dict[str, object]:
+    """A row as the gateway makes it."""
+    values: dict[str, object] = {
+        column.name: None if column.nullable else "" for column in DOCUMENTS.c
+    }
+    numbers = ("content_version", "size", "created_ms", "updated_ms")
+    return (
+        values
+        | dict.fromkeys(numbers, 1)
+        | {
+            "id": name,
+            "key": DocumentKey("t", "c", name).uuid,
+            "tenant": "t",
+            "collection": "c",
+            "name": name,
+            "version": 1,
+            "sent_version": 1,
+            "lane": "interactive",
+            "attributes": {},
+            "sent_partition": partition,
+            "sent_offset": offset,
+        }
+    )
 
 
 async def ended(world: World, names: set[str]) -> bool:
@@ -402,7 +455,7 @@ async def ended(world: World, names: set[str]) -> bool:
         )
         rows = found.mappings().all()
     reasons = {(row["state"], row["error_code"], row["stage"]) for row in rows}
-    assert reasons <= {("failed", "lost_in_stage", 2)}
+    assert reasons <= {("failed", "lost_in_stage", stage) for stage in (1, 2)}
     return {row["document_id"] for row in rows} == names
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sqlalchemy import insert
+
+from headrace.database.documents import DOCUMENTS
 from headrace.database.engine import Database
 from headrace.database.merging import (
     heartbeat_row,
@@ -11,7 +14,13 @@ from headrace.database.merging import (
     merge_statuses,
     status_row,
 )
-from headrace.database.unfinished import forget_old, note_requeue, passed_by
+from headrace.database.unfinished import (
+    forget_old,
+    never_heard,
+    note_requeue,
+    passed_by,
+    requeues_of,
+)
 from headrace.identity import Arrival, DocumentKey
 from headrace.messages import Heartbeat, OutputPosition, Stage, State, StatusEvent
 
@@ -83,3 +92,61 @@ async def test_what_was_passed_by(database: Database) -> None:
             == []
         )
         assert await passed_by(connection, {}, silent_since_ms=NOW_MS, after="") == []
+
+
+def asked_for(name: str, **values: object) -> dict[str, object]:
+    """A row as the gateway makes it."""
+    empty: dict[str, object] = {
+        column.name: None if column.nullable else "" for column in DOCUMENTS.c
+    }
+    numbers = dict.fromkeys(("content_version", "size", "created_ms"), 1)
+    return {
+        **empty,
+        **numbers,
+        "id": name,
+        "key": DocumentKey("t", "c", name).uuid,
+        "tenant": "t",
+        "collection": "c",
+        "name": name,
+        "version": 2,
+        "sent_version": 2,
+        "lane": "interactive",
+        "attributes": {},
+        "sent_partition": 0,
+        "sent_offset": 1,
+        "updated_ms": 100,
+        **values,
+    }
+
+
+async def test_what_no_stage_ever_spoke_of(database: Database) -> None:
+    asked = [
+        asked_for("unheard"),
+        asked_for("not-sent", sent_version=1),
+        asked_for("not-passed", sent_offset=5),
+        asked_for("other-lane", lane="bulk"),
+        asked_for("other-partition", sent_partition=1),
+        asked_for("new", updated_ms=NOW_MS),
+        asked_for("heard"),
+        asked_for("heard-before", sent_offset=4),
+        asked_for("deleted", deleted_ms=50),
+    ]
+    committed = {("interactive", 0): 5, ("interactive", 1): 0, ("bulk", 0): 0}
+    statuses = [event("heard"), event("heard-before")]
+    async with database.writing() as connection:
+        await connection.execute(insert(DOCUMENTS), asked)
+        rows = [status_row(e, partition=0, offset=n) for n, e in enumerate(statuses)]
+        await merge_statuses(connection, rows)
+
+        async def found(after: str = "") -> list[str]:
+            rows = await never_heard(
+                connection, committed, silent_since_ms=NOW_MS, after=after
+            )
+            return [row["id"] for row in rows]
+
+        assert await found() == ["deleted", "heard-before", "unheard"]
+        assert await found("heard-before") == ["unheard"]
+        key = DocumentKey("t", "c", "unheard").uuid
+        assert await requeues_of(connection, key, ARRIVAL) == (0, 0)
+        await note_requeue(connection, key, ARRIVAL, now_ms=7)
+        assert await requeues_of(connection, key, ARRIVAL) == (1, 7)

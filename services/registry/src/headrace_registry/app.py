@@ -30,7 +30,6 @@ from headrace.lifecycle import (
     load_settings,
     warn_of_misspelt_settings,
 )
-from headrace.messages import Stage
 from headrace.metrics import Metrics
 from headrace.preflight import wait_for_topics
 from headrace.probes import Probes
@@ -182,9 +181,10 @@ class RegistryProcess:
         stack.push_async_callback(database.close)
         app = registry_app(settings)
         await self._upgrade()
-        documents = topology.inputs(Stage.LOADER).values()
         await wait_for_topics(
-            settings, {topology.status, topology.heartbeats, *documents}, say=self._say
+            settings,
+            {spec.name for spec in topology.specs()},
+            say=self._say,
         )
         statuses = self._intake(database, app, topology.status, merge_statuses)
         heartbeats = self._intake(database, app, topology.heartbeats, merge_heartbeats)
@@ -234,7 +234,7 @@ class RegistryProcess:
             database=database,
             lease=self._lease(database, RECONCILIATION, settings.reconcile_every_s),
             offsets=offsets,
-            original=originals.get,
+            originals=originals,
             producer=producer,
             status=StatusTopic(producer, topology=topology, metrics=self._common),
             metrics=self._metrics,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -18,14 +17,21 @@ from sqlalchemy import RowMapping
 from headrace.clock import Clock
 from headrace.database.engine import Database
 from headrace.database.leases import Lease
-from headrace.database.unfinished import forget_old, note_requeue, passed_by
+from headrace.database.unfinished import (
+    forget_old,
+    never_heard,
+    note_requeue,
+    passed_by,
+    requeues_of,
+)
 from headrace.handler import Producer, Record, StatusReporter
-from headrace.headers import reentry_headers
+from headrace.headers import arrival_of, reentry_headers
 from headrace.identity import Arrival, DocumentKey
 from headrace.lag import GroupOffsets
 from headrace.messages import Lane, Metadata, OutputPosition, Stage
 from headrace.topology import HOUR_MS, Topology
 from headrace_registry.metrics import RegistryMetrics
+from headrace_registry.originals import Originals
 from headrace_registry.staleness import (
     Action,
     Committed,
@@ -65,7 +71,7 @@ class Reconciliation:
         database: Database,
         lease: Lease,
         offsets: GroupOffsets,
-        original: Callable[[Arrival], Awaitable[Record | None]],
+        originals: Originals,
         producer: Producer,
         status: StatusReporter,
         metrics: RegistryMetrics,
@@ -77,7 +83,7 @@ class Reconciliation:
         self._database = database
         self._lease = lease
         self._offsets = offsets
-        self._original = original
+        self._originals = originals
         self._producer = producer
         self._status = status
         self._metrics = metrics
@@ -110,15 +116,12 @@ class Reconciliation:
         # that was said by now, who is passed by and silent is silent for good.
         await self._catch_up()
         now_ms = self._clock.now_ms()
-        stale_after_ms = int(self._rules.stale_after_s * 1000)
+        since_ms = now_ms - int(self._rules.stale_after_s * 1000)
         last = ""
         while True:
             async with self._database.reading() as connection:
                 rows = await passed_by(
-                    connection,
-                    committed,
-                    silent_since_ms=now_ms - stale_after_ms,
-                    after=last,
+                    connection, committed, silent_since_ms=since_ms, after=last
                 )
             if not rows:
                 break
@@ -128,31 +131,101 @@ class Reconciliation:
                     # Its name has characters that SQL could not store as they are.
                     _log.warning("cannot be queued again", document=row["document"])
                     continue
-                action = decide(
-                    document,
-                    committed=committed,
-                    now_ms=now_ms,
-                    stale_after_ms=stale_after_ms,
-                    requeues=self._rules.requeues,
-                )
-                if action is Action.REQUEUE:
-                    await self._requeue(document)
-                elif action is Action.FAIL:
-                    tries = self._rules.requeues
-                    await self._fail(document, f"it was queued again {tries} times.")
+                record = await self._originals.get(document.arrival)
+                await self._act(document, record, committed, now_ms)
             last = rows[-1]["document"]
+        await self._look_at_unheard(committed, now_ms, since_ms)
         async with self._database.writing() as connection:
             await self._lease.fence(connection)
             await forget_old(connection, before_ms=now_ms - HOUR_MS)
 
+    async def _look_at_unheard(
+        self, committed: Committed, now_ms: int, since_ms: int
+    ) -> None:
+        """Documents of the gateway's of which no stage has said anything."""
+        loader = self._topology.group(Stage.LOADER)
+        parked = await self._offsets.read(loader, [self._topology.parked])
+        if any(end > at for at, end in parked.values()):
+            # The loader has moved some on without a word; which, is not known here.
+            return
+        topics = self._topology.inputs(Stage.LOADER)
+        lanes = {topic: lane for lane, topic in topics.items()}
+        passed = {
+            (str(lanes[topic]), partition): offset
+            for (topic, partition), offset in committed.items()
+            if topic in lanes
+        }
+        last = ""
+        while True:
+            async with self._database.reading() as connection:
+                rows = await never_heard(
+                    connection, passed, silent_since_ms=since_ms, after=last
+                )
+            if not rows:
+                return
+            for row in rows:
+                lane = Lane(row["lane"])
+                given = OutputPosition(
+                    topics[lane], row["sent_partition"], row["sent_offset"]
+                )
+                key = DocumentKey(row["tenant"], row["collection"], row["id"])
+                record = await self._originals.at(
+                    given.topic,
+                    given.partition,
+                    given.last_offset,
+                    key=key.record_key,
+                )
+                arrival = Arrival(
+                    row["updated_ms"], given.topic, given.partition, given.last_offset
+                )
+                if record is not None:
+                    arrival = arrival_of(record)
+                async with self._database.reading() as connection:
+                    tries, last_ms = await requeues_of(connection, row["key"], arrival)
+                document = Unfinished(
+                    key=key,
+                    revision=0,
+                    arrival=arrival,
+                    stage=None,
+                    output=given,
+                    heard_ms=max(row["updated_ms"], last_ms, row["heard_ms"] or 0),
+                    requeued=tries,
+                    lane=lane,
+                    metadata=Metadata(
+                        name=row["name"], import_job=row["import_job"] or ""
+                    ),
+                )
+                await self._act(document, record, committed, now_ms)
+            last = rows[-1]["id"]
+
+    async def _act(
+        self,
+        document: Unfinished,
+        record: Record | None,
+        committed: Committed,
+        now_ms: int,
+    ) -> None:
+        action = decide(
+            document,
+            committed=committed,
+            now_ms=now_ms,
+            stale_after_ms=int(self._rules.stale_after_s * 1000),
+            requeues=self._rules.requeues,
+        )
+        if action is Action.FAIL:
+            tries = self._rules.requeues
+            await self._fail(document, f"it was queued again {tries} times.")
+        elif action is Action.REQUEUE and record is None:
+            await self._fail(document, "Kafka does not keep its event any more.")
+        elif action is Action.REQUEUE and record is not None:
+            await self._requeue(document, record)
+
     async def _committed(self) -> Committed:
+        """Where each stage goes on in what it is given."""
         committed: dict[tuple[str, int], int] = {}
         for stage in Stage:
-            following = self._topology.next_stage(stage)
-            if following is None:
-                continue
-            topics = list(self._topology.outputs(stage).values())
-            offsets = await self._offsets.read(self._topology.group(following), topics)
+            topics = list(self._topology.inputs(stage).values())
+            offsets = await self._offsets.read(self._topology.group(stage), topics)
             committed |= {
                 (each.topic, each.partition): at for each, (at, _) in offsets.items()
             }
@@ -171,11 +244,7 @@ class Reconciliation:
         except TimeoutError:
             raise Behind("statuses of a minute ago are not in SQL yet") from None
 
-    async def _requeue(self, document: Unfinished) -> None:
-        record = await self._original(document.arrival)
-        if record is None:
-            await self._fail(document, "Kafka does not keep its event any more.")
-            return
+    async def _requeue(self, document: Unfinished, record: Record) -> None:
         # Longer than a look may take: a lease that is held is held for each step.
         await self._lease.hold()
         async with self._database.writing() as connection:
@@ -196,7 +265,7 @@ class Reconciliation:
         _log.warning(
             "queued again",
             document=str(document.key),
-            passed_on_by=str(document.stage),
+            passed_on_by=str(document.stage or "gateway"),
             tries=document.requeued + 1,
         )
 

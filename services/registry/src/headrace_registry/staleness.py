@@ -37,13 +37,15 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfinished:
-    """A document whose newest status is not its end."""
+    """A document whose newest status is not its end, or that has none."""
 
     key: DocumentKey
     revision: int
     arrival: Arrival
-    stage: Stage
+    stage: Stage | None
+    """Whose status is the newest; ``None``: no stage has spoken yet."""
     output: OutputPosition | None
+    """What the next stage was given."""
     heard_ms: int
     """Last status, heartbeat or re-queue."""
     requeued: int
@@ -73,7 +75,7 @@ def decide(
 def failure(document: Unfinished, *, why: str, now_ms: int) -> StatusEvent:
     """The status that ends it: of the stage that took it and said nothing."""
     stages = list(Stage)
-    place = stages.index(document.stage) + 1
+    place = 0 if document.stage is None else stages.index(document.stage) + 1
     silent = stages[min(place, len(stages) - 1)]
     return StatusEvent(
         key=document.key,
