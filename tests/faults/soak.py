@@ -27,7 +27,7 @@ from tests.faults.machines import Machine, StageMachine
 from tests.faults.provider import rate_limited
 from tests.faults.proxy import Direction
 from tests.faults.reporting import write_section
-from tests.faults.stack import SPARES, TARGETS, FaultStack
+from tests.faults.stack import IN_FLIGHT_TEXTS, SPARES, TARGETS, FaultStack
 from tests.support.fake_openai import hang, html, reset, status
 
 WRITERS = 4
@@ -316,17 +316,19 @@ async def soak(*, minutes: float, seed: int, write: bool) -> int:
             await harness.close()
         paid = stack.provider.paid
         again = sum(times - 1 for times in paid.values())
+        allowed = run.faults.total() * IN_FLIGHT_TEXTS
         text = report(
             run,
             settled,
             healed=run.healed,
             paid_twice=f"{again} of {paid.total()} texts were paid for twice, without "
-            f"a cache. {len(letters)} dead letters.",
+            f"a cache; {allowed} may have been in flight at the faults. "
+            f"{len(letters)} dead letters.",
         )
     finally:
         await stack.close()
     _say(text)
-    if settled.lost or settled.duplicates or run.deaths:
+    if settled.lost or settled.duplicates or run.deaths or again > allowed:
         _say(settled.details)
         return 1
     if write:

@@ -42,6 +42,8 @@ INJECTED = Path(__file__).parent / "injected"
 DIMENSIONS = 16
 SESSION_S = 6.0
 """Shorter ones the broker refuses."""
+IN_FLIGHT_TEXTS = 2 * 200
+"""An embedder's: two calls of at most 200 texts, by default."""
 SETTINGS: Mapping[str, Any] = {
     "partitions": 3,
     "document_partitions": 3,

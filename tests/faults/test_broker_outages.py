@@ -11,13 +11,12 @@ from headrace.messages import Stage
 from tests.faults.harness import Harness
 from tests.faults.reporting import Row
 from tests.faults.scale import scaled
+from tests.faults.stack import IN_FLIGHT_TEXTS
 from tests.support.eventually import eventually
 
 BACK_WITHIN_S = 30.0
 """After an outage the lag is gone by then, on a machine that does nothing else."""
 RESTARTS = 2
-IN_FLIGHT_TEXTS = 2 * 200
-"""Two calls of at most 200 texts."""
 SLACK = 5
 """Machines do other things."""
 
