@@ -283,7 +283,7 @@ async def test_two_replicas_outlive_their_database_and_each_other(
                 await world.say(event(number, chance))
             for each in (one, two):
                 await eventually(lambda each=each: waits(each, "database"))
-            await asyncio.to_thread(server.start)
+            server.start()
             await eventually(one.ready)
             for number in range(400, 600):
                 await world.say(event(number, chance))

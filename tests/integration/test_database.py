@@ -122,7 +122,7 @@ async def test_connections_survive_a_restart_of_the_server() -> None:
         with pytest.raises(SharedFailure):
             async with database.reading():
                 pass
-        await asyncio.to_thread(server.start)
+        server.start()
         async with database.reading() as connection:
             assert (await connection.execute(select(LEASES))).all() == []
         await too_many(server, url)

@@ -6,18 +6,22 @@ tests skip, but for CI: there they fail.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace_local.processes import free_port
+from headrace_local.tether import PR_SET_PDEATHSIG
 
 _USER = "postgres"
 _STARTS_S = 60
@@ -35,6 +39,7 @@ class Postgres:
     data: Path
     port: int
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
@@ -52,17 +57,35 @@ class Postgres:
         return _run([str(self.bin / "psql"), "-qAtc", statement, self.url()])
 
     def start(self) -> None:
-        self._control("start")
+        """Returns once it answers. Of the main thread: it dies with who starts it."""
+        with (self.data.parent / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(self.bin / "postgres"), "-D", str(self.data)],
+                user=_user_id(),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_us,  # noqa: PLW1509  one call, no lock
+            )
+        deadline = time.monotonic() + _STARTS_S
+        while True:
+            try:
+                self.sql("SELECT 1")
+            except RuntimeError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def stop(self) -> None:
         """As a server that dies with what it was doing; nothing if it has."""
-        if (self.data / "postmaster.pid").exists():
-            self._control("stop", "-m", "immediate")
-
-    def _control(self, *what: str) -> None:
-        log = str(self.data.parent / "log")
-        command = [str(self.bin / "pg_ctl"), "-D", str(self.data), "-l", log]
-        _run([*command, "-w", "-t", str(_STARTS_S), *what], as_user=_USER)
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(_STARTS_S)
+            self._process = None
 
 
 @contextmanager
@@ -80,7 +103,7 @@ def running_postgres(*, max_connections: int = 100) -> Iterator[Postgres]:
             shutil.chown(folder, _USER, _USER)
         server = Postgres(bin=binaries, data=folder / "data", port=free_port())
         initdb = [str(binaries / "initdb"), "-D", str(server.data), "-U", _USER]
-        _run([*initdb, "-A", "trust", "-E", "UTF8", "--no-sync"], as_user=_USER)
+        _run([*initdb, "-A", "trust", "-E", "UTF8", "--no-sync"], user=_user_id())
         settings = {
             "port": server.port,
             "listen_addresses": "'127.0.0.1'",
@@ -93,8 +116,8 @@ def running_postgres(*, max_connections: int = 100) -> Iterator[Postgres]:
         }
         with (server.data / "postgresql.conf").open("a") as config:
             config.writelines(f"{name} = {value}\n" for name, value in settings.items())
-        server.start()
         try:
+            server.start()
             yield server
         finally:
             server.stop()
@@ -132,9 +155,7 @@ def _binaries() -> Path | None:
     return max((each.parent for each in folders), key=str, default=None)
 
 
-def _run(command: Sequence[str], *, as_user: str = "") -> str:
-    # A server refuses to run as root.
-    user = pwd.getpwnam(as_user).pw_uid if as_user and os.getuid() == 0 else None
+def _run(command: Sequence[str], *, user: int | None = None) -> str:
     done = subprocess.run(
         command,
         user=user,
@@ -149,3 +170,13 @@ def _run(command: Sequence[str], *, as_user: str = "") -> str:
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed: {done.stdout}")
     return done.stdout
+
+
+def _user_id() -> int | None:
+    """Whom the server runs as: it refuses to run as root."""
+    return pwd.getpwnam(_USER).pw_uid if os.getuid() == 0 else None
+
+
+def _die_with_us() -> None:
+    """Tests that are killed stop nothing."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0)
