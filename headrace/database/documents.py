@@ -84,6 +84,13 @@ Index(
     DOCUMENTS.c.name,
     DOCUMENTS.c.id,
 )
+Index(
+    "ix_documents_failed",
+    DOCUMENTS.c.tenant,
+    DOCUMENTS.c.id,
+    sqlite_where=DOCUMENTS.c.failure.is_not(None),
+    postgresql_where=DOCUMENTS.c.failure.is_not(None),
+)
 Index("ix_documents_import_job", DOCUMENTS.c.import_job, DOCUMENTS.c.id)
 
 CONTENTS = Table(

@@ -35,6 +35,7 @@ _DRIVERS = {
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
 }
+_UNBOUNDED = 2**31
 _READS = "headrace_reads"
 _MIGRATION_LOCK = 4_837_201_113
 """Any number, the same in every release: PostgreSQL's name for "I am migrating"."""
@@ -51,6 +52,9 @@ class Database:
         self._engine = engine
         self._reader = engine.execution_options(**{_READS: True})
         self.dialect = engine.dialect.name
+        # SQLite's own waiting is a sleep of up to 100 ms, and knows no order: with
+        # fifty who write, some would wait for seconds.
+        self._turns = asyncio.Semaphore(1 if self.dialect == "sqlite" else _UNBOUNDED)
 
     @classmethod
     def from_settings(cls, settings: DatabaseSettings) -> Database:
@@ -79,7 +83,7 @@ class Database:
             SharedFailure: the database is away or busy; what was written is undone,
                 or, if it went away while committing, perhaps not.
         """
-        async with _translated(), self._engine.begin() as connection:
+        async with _translated(), self._turns, self._engine.begin() as connection:
             yield connection
 
     @asynccontextmanager
@@ -152,6 +156,8 @@ def _upgrade(connection: Connection, revision: str) -> None:
 
 
 def _engine(url: URL, *, statement_s: float | None, **pool: Any) -> AsyncEngine:
+    # Errors are logged, and values may be names, keys and contents.
+    pool["hide_parameters"] = True
     if url.get_backend_name() == "postgresql":
         return create_async_engine(
             url,

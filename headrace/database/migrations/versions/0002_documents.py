@@ -60,6 +60,13 @@ def _documents() -> None:
         sqlite_where=sa.text("deleted_ms IS NULL"),
         postgresql_where=sa.text("deleted_ms IS NULL"),
     )
+    op.create_index(
+        "ix_documents_failed",
+        "documents",
+        ["tenant", "id"],
+        sqlite_where=sa.text("failure IS NOT NULL"),
+        postgresql_where=sa.text("failure IS NOT NULL"),
+    )
     for name, columns in (
         ("ix_documents_tenant_id", ["tenant", "id"]),
         ("ix_documents_tenant_collection_id", ["tenant", "collection", "id"]),

@@ -7,12 +7,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    and_,
+    case,
+    func,
+    literal,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace.database.documents import CONTENTS, DOCUMENTS
 from headrace.database.engine import Database
 from headrace.database.processing import DOCUMENT_STATES, HEARTBEATS, STAGE_STATES
+from headrace.messages import State
 
 Row = Mapping[Any, Any]
 
@@ -49,6 +61,10 @@ _SHOWN = (
     "at_ms",
     "work",
 )
+_RARE = tuple(
+    str(state) for state in (State.FAILED, State.INDEXED_WITH_ERRORS, State.SUPERSEDED)
+)
+"""Few documents end so."""
 _JOINED = DOCUMENTS.outerjoin(DOCUMENT_STATES, _S.document == _D.key)
 
 
@@ -189,8 +205,10 @@ def _page_query(page: Page) -> Select[Any]:
         if page.state == "deleted"
         else _D.deleted_ms.is_(None)
     )
-    if page.state not in (None, "deleted"):
+    if page.state is not None and page.state != "deleted":
         query = query.where(STATE.in_((page.state,)))
+    if page.state in _RARE:
+        query = query.where(_D.key.in_(_candidates(page.tenant, page.state)))
     if page.collection is not None:
         query = query.where(_D.collection == page.collection)
     if page.import_job is not None:
@@ -204,6 +222,16 @@ def _page_query(page: Page) -> Select[Any]:
         query = query.where(place < last if down else place > last)
     order = (column.desc(), _D.id.desc()) if down else (column, _D.id)
     return query.order_by(*order).limit(page.limit + 1)
+
+
+def _candidates(tenant: str, state: str) -> CompoundSelect[Any]:
+    """Keys of documents that may be in a state, found by the indexes of both tables.
+
+    ``STATE`` looks at each document: among a million that takes seconds to find a few.
+    """
+    heard = select(_S.document).where(_S.tenant == tenant, _S.state.in_((state,)))
+    failed = select(_D.key).where(_D.tenant == tenant, _D.failure.is_not(None))
+    return union_all(heard, failed)
 
 
 async def living(
