@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydantic import SecretStr
 from sqlalchemy import Connection, insert, select, text
+from sqlalchemy.exc import IntegrityError
 
 import headrace.database
 from headrace.database.engine import Database, database_url, upgrade
@@ -80,6 +81,16 @@ async def test_a_wrong_statement_is_no_outage(database: Database) -> None:
         async with database.reading() as connection:
             await connection.execute(text("SELECT * FROM nowhere"))
     assert not isinstance(caught.value, SharedFailure)
+
+
+async def test_an_error_does_not_repeat_the_parameters(database: Database) -> None:
+    lease = {"name": "geheim", "holder": None, "counter": 0, "until_ms": 0}
+    async with database.writing() as connection:
+        with pytest.raises(IntegrityError) as caught:
+            await connection.execute(insert(LEASES), lease)
+        await connection.rollback()
+    # What PostgreSQL itself adds as detail is not ours.
+    assert "geheim" not in str(caught.value).split("DETAIL")[0]
 
 
 @pytest.mark.parametrize(

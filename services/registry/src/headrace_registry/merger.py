@@ -62,7 +62,8 @@ class Merger:
                 # Whatever it is, the records are not in SQL: what waits loses nothing.
                 failures += 1
                 _log.error("statuses not merged", exc_info=error)
-                await self._wait("internal_error", repr(error), failures, None)
+                text = f"unexpected {type(error).__name__}, see the log"
+                await self._wait("internal_error", text, failures, None)
                 continue
             self.problem = None
             return
