@@ -13,6 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from headrace_local.data_dir import DataDir
+from headrace_local.processes import free_port
 from headrace_local.stack import RunningStack, StackPlan, running_stack
 
 from headrace.database.engine import Database, upgrade
@@ -46,6 +47,7 @@ class Running:
     gateway: ServiceProcess
     client: httpx.AsyncClient
     keys: dict[str, dict[str, str]]
+    admin: str
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -63,13 +65,17 @@ async def running(
         )
         keys[tenant] = {"Authorization": f"Bearer {key}"}
     await database.close()
+    admin_port = free_port()
     plan = StackPlan(data_dir=DataDir(tmp_path / "stack"), overrides=SETTINGS)
     async with AsyncExitStack() as stack:
         up = await stack.enter_async_context(
             running_stack(plan, report=lambda _part, _what: None)
         )
         environment = environment_of(
-            up.settings, DATABASE_URL=url, HEADRACE_AUTH_MODE="keys"
+            up.settings,
+            DATABASE_URL=url,
+            HEADRACE_AUTH_MODE="keys",
+            HEADRACE_ADMIN_PORT=str(admin_port),
         )
         gateway = stack.enter_context(
             ended(ServiceProcess("headrace_gateway", tmp_path / "gateway", environment))
@@ -86,7 +92,8 @@ async def running(
         client = await stack.enter_async_context(
             httpx.AsyncClient(base_url=f"http://{gateway.address}", timeout=60)
         )
-        yield Running(up, gateway, client, keys)
+        admin = f"http://127.0.0.1:{admin_port}/v1/admin"
+        yield Running(up, gateway, client, keys, admin)
 
 
 async def first_end(client: httpx.AsyncClient, headers: dict[str, str]) -> str:
@@ -161,6 +168,29 @@ async def test_an_upload_is_found_by_its_tenant_alone(running: Running) -> None:
     await eventually(gone)
 
 
+async def test_an_import_comes_to_its_end(running: Running) -> None:
+    client, ann = running.client, running.keys["ann"]
+    lines = [{"name": f"line {n}", "text": f"wheel number {n}"} for n in range(5)]
+    answer = await client.post(
+        "/v1/imports?collection=mill",
+        content="\n".join(json.dumps(line) for line in [*lines, {"name": "bad"}]),
+        headers={**ann, "content-type": "application/x-ndjson"},
+    )
+    assert answer.status_code == 202, answer.text
+    url = f"/v1/imports/{answer.json()['id']}"
+
+    async def done() -> bool:
+        return bool((await client.get(url, headers=ann)).json()["done"])
+
+    await eventually(done)
+    job = (await client.get(url, headers=ann)).json()
+    assert job["counts"] == {"refused": 1, "indexed": 5}
+    for document in (
+        await client.get("/v1/documents", params={"job": job["id"]}, headers=ann)
+    ).json()["documents"]:
+        await client.delete(f"/v1/documents/{document['id']}", headers=ann)
+
+
 async def test_what_failed_is_shown_replayed_and_dropped(running: Running) -> None:
     client, ann, bob = running.client, running.keys["ann"], running.keys["bob"]
     answer = await client.post(
@@ -172,7 +202,9 @@ async def test_what_failed_is_shown_replayed_and_dropped(running: Running) -> No
         headers=ann,
     )
     url = f"/v1/documents/{answer.json()['id']}"
-    desk = "/v1/admin/dead-letters"
+    desk = f"{running.admin}/dead-letters"
+    elsewhere = await client.get("/v1/admin/dead-letters", headers=ann)
+    assert elsewhere.status_code == 404
 
     async def shown() -> dict[str, Any]:
         found: dict[str, Any] = (await client.get(url, headers=ann)).json()
@@ -237,7 +269,11 @@ async def test_every_202_reaches_its_end_though_the_gateway_is_killed(
     async def send(number: int) -> None:
         """As a client that was told nothing: it asks the same again."""
         once = {**ann, "Idempotency-Key": f"upload-{number}"}
-        said = {"collection": "mill", "name": f"{number}", "text": f"wheel {number}"}
+        said = {
+            "collection": "mill",
+            "name": f"upload-{number}",
+            "text": f"wheel {number}",
+        }
         while True:
             url = f"http://{running.gateway.address}/v1/documents"
             try:
@@ -268,7 +304,11 @@ async def test_every_202_reaches_its_end_though_the_gateway_is_killed(
 
         async def states() -> dict[str, str]:
             page = (await client.get("/v1/documents?limit=200")).json()
-            return {each["id"]: each["state"] for each in page["documents"]}
+            return {
+                each["id"]: each["state"]
+                for each in page["documents"]
+                if each["name"].startswith("upload-")
+            }
 
         async def all_ended() -> bool:
             # What was sent to Kafka twice is found unchanged the second time.
