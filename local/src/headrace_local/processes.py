@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,6 +19,9 @@ from headrace_local import tether
 
 TAIL_BYTES = 2000
 POLL_S = 0.02
+_LOWEST_PORT = 15_000
+_OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_USUAL_LOWEST_OUTGOING_PORT = 32_768
 
 
 class ManagedProcess:
@@ -116,10 +120,24 @@ def _resident(process: psutil.Process) -> int:
 
 
 def free_port(*, besides: int = 0) -> int:
-    """A port of 127.0.0.1 that nobody listens on just now."""
+    """A port of 127.0.0.1 that nobody listens on just now.
+
+    Below those that the system gives to outgoing connections: a part that is away for
+    a while must find its port free when it comes back.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port != besides:
+        port = random.randrange(_LOWEST_PORT, _lowest_outgoing_port())  # noqa: S311  no secret
+        if port == besides:
+            continue
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
             return port
+
+
+def _lowest_outgoing_port() -> int:
+    try:
+        lowest = int(_OUTGOING_PORTS.read_text().split()[0])
+    except (OSError, ValueError):
+        return _USUAL_LOWEST_OUTGOING_PORT
+    # Where all are given out, any will do.
+    return lowest if lowest > 2 * _LOWEST_PORT else _USUAL_LOWEST_OUTGOING_PORT
