@@ -35,6 +35,7 @@ may see another send the same."""
 _LOOK_S = 1.0
 """Another gateway's claims run out, and nobody tells."""
 _AFTER_FAILURE_S = 1.0
+_LINGER_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,8 @@ class Relay:
                     await self._more.wait()
             except TimeoutError:
                 return
+        # What comes in this moment goes along: each round costs two commits.
+        await asyncio.sleep(_LINGER_S)
 
     async def _watch(self) -> None:
         """Beside the sending, which waits for as long as Kafka is away."""
