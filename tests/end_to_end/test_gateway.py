@@ -317,3 +317,4 @@ async def test_every_202_reaches_its_end_though_the_gateway_is_killed(
         await eventually(all_ended)
         assert set(await states()) == set(promised)
     assert running.gateway.stop() == 0
+    assert ann["Authorization"].removeprefix("Bearer ") not in running.gateway.log

@@ -232,3 +232,43 @@ async def test_a_file_beyond_the_limit_leaves_nothing(tmp_path: Path) -> None:
         assert answer.status_code == 413
         assert await world.object_keys() == set()
         assert await world.rows(DOCUMENTS) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"a":' * 50_000, id="deep objects"),
+        pytest.param(b"[" * 50_000, id="deep lists"),
+        pytest.param(b'{"collection": "c", "query": "\\ud800"}', id="half a character"),
+        pytest.param(b'{"collection": "c", "query": "x", "limit": 1e999}', id="number"),
+        pytest.param(b"\xff\xfe", id="no text"),
+        pytest.param(b"1" * 50_000, id="long number"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/search", "/v1/documents"])
+async def test_hostile_json_is_refused(tmp_path: Path, path: str, body: bytes) -> None:
+    async with gateway_world(tmp_path) as world:
+        answer = await world.client.post(
+            path, content=body, headers={"content-type": "application/json"}
+        )
+
+        assert answer.status_code in {400, 422}, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_hostile_names_are_kept_as_they_are_or_refused(
+    world: GatewayWorld,
+) -> None:
+    for name in ("<script>alert(1)</script>", "../../etc/passwd", "a\u202eb", "%00"):
+        accepted = await world.client.post(
+            "/v1/documents", json={"collection": "c", "name": name, "text": "x"}
+        )
+        assert accepted.status_code == 202, accepted.text
+        shown = await world.client.get(f"/v1/documents/{accepted.json()['id']}")
+        assert shown.json()["name"] == name
+        assert shown.headers["x-content-type-options"] == "nosniff"
+    for name in ("a\0b", "a\nb", "", "x" * 1025, "ä" * 600):
+        refused = await world.client.post(
+            "/v1/documents", json={"collection": "c", "name": name, "text": "x"}
+        )
+        assert refused.status_code == 422
