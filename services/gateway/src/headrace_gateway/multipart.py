@@ -136,10 +136,15 @@ class MultipartReader:
 def _part(headers: Mapping[str, str], content: AsyncIterator[bytes]) -> Part:
     disposition = Message()
     disposition["content-disposition"] = headers.get("content-disposition", "")
-    name = disposition.get_param("name", header="content-disposition")
+    try:
+        name = disposition.get_param("name", header="content-disposition")
+        filename = disposition.get_filename()
+        (filename or "").encode()
+    except (ValueError, TypeError) as error:
+        # The client chooses the encoding, of all that Python has.
+        raise _broken("the name of a part cannot be decoded") from error
     if not isinstance(name, str) or not name:
         raise _broken("a part has no name")
-    filename = disposition.get_filename()
     return Part(name, filename, headers.get("content-type", ""), content)
 
 
