@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from headrace.database.keys import Scope
 from headrace.errors import SharedFailure
+from tests.support.eventually import eventually
 from tests.support.fake_clock import FakeClock
 
 ISSUER = "https://issuer.test"
@@ -37,8 +39,13 @@ class Issuer:
         self.keys = [jwk(KEY, "k1")]
         self.asked = 0
         self.down = False
+        self.answering: asyncio.Event | None = None
+        self.waited = False
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        if self.answering is not None:
+            self.waited = True
+            await self.answering.wait()
         if self.down:
             raise httpx.ConnectError("down")
         if request.url.path.endswith("openid-configuration"):
@@ -162,6 +169,32 @@ async def test_an_issuer_that_is_away_refuses_nobody_it_knows(
     issuer.down = True
     clock.advance(3600)
     await tokens.principal(token())
+
+
+async def test_while_no_key_could_be_read_nobody_is_called_a_stranger(
+    tokens: OidcTokens, issuer: Issuer
+) -> None:
+    issuer.down = True
+    for _ in range(2):  # the second does not ask again so soon
+        with pytest.raises(SharedFailure):
+            await tokens.principal(token())
+
+
+async def test_a_stranger_makes_nobody_wait_for_the_issuer(
+    tokens: OidcTokens, issuer: Issuer, clock: FakeClock
+) -> None:
+    await tokens.principal(token())
+    clock.advance(11)
+    issuer.answering = asyncio.Event()
+    stranger = asyncio.create_task(tokens.principal(token(kid="k9")))
+    await eventually(lambda: issuer.waited)
+
+    async with asyncio.timeout(5):
+        assert (await tokens.principal(token())).tenant == "ann"
+
+    issuer.answering.set()
+    with pytest.raises(TokenRefused):
+        await stranger
 
 
 def test_symmetric_algorithms_are_refused_at_start() -> None:

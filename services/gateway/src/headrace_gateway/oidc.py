@@ -52,6 +52,9 @@ class JwksCache:
             TokenRefused: the issuer has no such key.
             SharedFailure: the issuer does not answer and the key is not known.
         """
+        if key_id in self._keys and not self._wanting(key_id):
+            # Does not wait while a stranger's key id has us ask the issuer.
+            return self._keys[key_id]
         async with self._reading:
             if self._wanting(key_id):
                 self._tried_at = self._clock.monotonic()
@@ -63,9 +66,14 @@ class JwksCache:
                         raise SharedFailure(
                             "issuer_unavailable", "the issuer's keys cannot be read"
                         ) from error
-        if key_id not in self._keys:
-            raise TokenRefused("the issuer has no key of that id")
-        return self._keys[key_id]
+        return self._known(key_id)
+
+    def _known(self, key_id: str) -> jwt.PyJWK:
+        if key_id in self._keys:
+            return self._keys[key_id]
+        if self._read_at is None:
+            raise SharedFailure("issuer_unavailable", "the issuer's keys are not known")
+        raise TokenRefused("the issuer has no key of that id")
 
     def _wanting(self, key_id: str) -> bool:
         now = self._clock.monotonic()
