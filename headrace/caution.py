@@ -159,10 +159,11 @@ class Caution:
 
     async def end(self, item: Item) -> None:
         """A try came to its end. What was alone is not blamed for what comes next."""
-        owner = item.owner
-        owner.custody = owner.custody.ended(item.record.offset, done=item.done)
-        if item is item.assignment.alone:
-            await self._committer.surely(item.assignment)
+        owner, assignment = item.owner, item.assignment
+        ended = owner.custody.ended(item.record.offset, done=item.done)
+        self._now(owner, ended, assignment)
+        if item is assignment.alone:
+            await self._committer.surely(assignment)
 
     # -- the end of doubt -------------------------------------------------------
 
@@ -184,9 +185,10 @@ class Caution:
     def _now(
         self, owner: OwnedPartition, custody: Custody, assignment: Assignment
     ) -> None:
+        over = owner.custody.doubtful and not custody.doubtful
         owner.custody = custody
-        if not custody.doubtful:
-            # Judged anew: some of them, or all, need not wait any more.
+        if over:
+            # Judged anew: some of them, or all, need not wait any more, but for a slot.
             for item in reversed([*assignment.suspects, *assignment.waiting]):
                 assignment.schedule.again(item)
             assignment.suspects.clear()

@@ -47,6 +47,7 @@ class Supervised:
         self.wrong: list[str] = []
         self.work: Callable[[Delivery], Awaitable[None]] = self.poisonous
         self.work_s = 0.02
+        self.partition_records = 8
         self.letter_error: Exception | None = None
         self._adopt = adopt
         self._died = asyncio.Event()
@@ -65,7 +66,11 @@ class Supervised:
 
     def start(self) -> None:
         self.member = Member(
-            self.broker, self.ledger, self._work, adopt=self._adopt
+            self.broker,
+            self.ledger,
+            self._work,
+            adopt=self._adopt,
+            partition_records=self.partition_records,
         ).start()
         self.member.letter_error = self.letter_error
 
@@ -261,6 +266,23 @@ def test_partitions_without_doubt_go_on_as_ever() -> None:
         await all_done(supervised)
 
     run_supervised(scenario)
+
+
+def test_no_more_begin_than_there_are_slots_when_the_last_suspect_is_done() -> None:
+    async def scenario(supervised: Supervised) -> None:
+        supervised.partition_records = 64
+        supervised.work_s = 5.0
+        await until(lambda: not supervised.member.source.rebalancing)
+        await supervised.kill()
+        partition, broker = Partition("texts", 0), supervised.broker
+        for number in range(60):
+            broker.produce("texts", 0, key=b"%d" % number)
+        broker.committed[partition] = 0
+        broker.notes[partition] = Custody("dead", suspects={50: 0}).note
+        await all_done(supervised)
+        assert supervised.member.most_running == 16
+
+    assert run_supervised(scenario).alone == [("texts", 0, 50)]
 
 
 def test_a_suspect_behind_another_of_its_key_waits_for_it_alone() -> None:
