@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import pytest
 from headrace_gateway.jobs import Item
 
 from headrace.database.documents import DOCUMENTS, IMPORT_ITEMS, IMPORTS, OUTBOX
+from headrace.database.merging import merge_statuses, status_row
+from headrace.errors import DocumentFailure
 from headrace.handler import Record
-from headrace.messages import Lane
+from headrace.identity import Arrival, DocumentKey
+from headrace.messages import Lane, Metadata, Stage, State, StatusEvent
 from headrace.wire import decode_event
 from tests.support.fake_clock import FakeClock
 from tests.support.gateway_world import GatewayWorld, gateway_world
@@ -126,3 +130,51 @@ async def test_a_body_that_is_cut_off_imports_nothing(tmp_path: Path) -> None:
         clock.advance(25 * 3600)
         await world.sweeper.sweep()
         assert await world.rows(IMPORTS) == await world.rows(IMPORT_ITEMS) == []
+
+
+async def test_what_cannot_reach_kafka_ends_its_import(world: GatewayWorld) -> None:
+    job = await start(world, [{"name": f"{n}", "text": "t"} for n in range(3)])
+    await world.parts.feeder.feed_some()
+    world.producer.fail_next(DocumentFailure("record_too_large", "it is too large"))
+
+    await world.parts.relay.send_some()
+
+    url = f"/v1/imports/{job['id']}"
+    shown = (await world.client.get(url)).json()
+    assert shown["counts"] == {"queued": 2, "failed": 1}
+
+
+async def test_a_document_that_lost_its_bytes_ends_its_import(
+    tmp_path: Path, database_url: str
+) -> None:
+    clock = FakeClock(now_ms=time.time_ns() // 10**6)
+    async with gateway_world(tmp_path, url=database_url, clock=clock) as world:
+        job = await start(world, [{"name": "a", "text": "t"}])
+        await world.parts.feeder.feed_some()
+        await world.parts.relay.send_some()
+        (document,) = await world.rows(DOCUMENTS)
+        passed_on = StatusEvent(
+            key=DocumentKey("default", "books", document["id"]),
+            revision=1,
+            arrival=Arrival(
+                1, "t", document["sent_partition"], document["sent_offset"]
+            ),
+            stage=Stage.LOADER,
+            state=State.PASSED_ON,
+            lane=Lane.BULK,
+            metadata=Metadata(import_job=job["id"]),
+        )
+        async with world.database.writing() as connection:
+            rows = [status_row(passed_on, partition=0, offset=0)]
+            await merge_statuses(connection, rows)
+        url = f"/v1/imports/{job['id']}"
+        shown = (await world.client.get(url)).json()
+        assert shown["counts"] == {"processing": 1}
+
+        for key in await world.object_keys():
+            await world.objects.delete(key)
+        clock.advance(2 * 3600)
+        await world.sweeper.sweep()
+
+        shown = (await world.client.get(url)).json()
+        assert (shown["counts"], shown["done"]) == ({"failed": 1}, True)

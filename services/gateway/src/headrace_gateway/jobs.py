@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
 
-from headrace.database.documents import IMPORT_ITEMS, IMPORTS
+from headrace.database.documents import DOCUMENTS, IMPORT_ITEMS, IMPORTS
 from headrace.database.engine import Database
 from headrace.database.processing import JOB_DOCUMENTS
 from headrace_gateway.records import Row
@@ -148,6 +148,24 @@ class Jobs:
             .where(jobs.tenant == tenant, jobs.import_job == id_)
             .group_by(jobs.final, jobs.state)
         )
+        # Those that ended here: no stage will ever speak of their end.
+        failed = (
+            select(jobs.document.is_not(None), func.count())
+            .select_from(
+                DOCUMENTS.outerjoin(
+                    JOB_DOCUMENTS,
+                    (jobs.tenant == tenant)
+                    & (jobs.import_job == id_)
+                    & (jobs.document == DOCUMENTS.c.key),
+                )
+            )
+            .where(
+                DOCUMENTS.c.import_job == id_,
+                DOCUMENTS.c.failure.is_not(None),
+                jobs.document.is_(None) | ~jobs.final,
+            )
+            .group_by(jobs.document.is_not(None))
+        )
         total = 0
         counts: Counter[str] = Counter()
         async with self._database.reading() as connection:
@@ -157,6 +175,9 @@ class Jobs:
             for final, state, count in await connection.execute(heard):
                 counts[state if final else "processing"] += count
                 counts[ACCEPTED] -= count
+            for was_heard, count in await connection.execute(failed):
+                counts["processing" if was_heard else ACCEPTED] -= count
+                counts["failed"] += count
         counts["queued"] = max(counts.pop(ACCEPTED, 0), 0)
         return total, counts
 
