@@ -101,15 +101,15 @@ def _milliseconds(text: str) -> int | None:
     if not text:
         return None
     try:
-        at = dt.datetime.fromisoformat(text)
-    except ValueError as error:
+        at = dt.datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as error:
         raise Refused(
             "usage",
             f"{text!r} is no point in time",
             advice="give it as 2026-01-31 or 2026-01-31T12:00:00",
             usage=True,
         ) from error
-    return int(at.astimezone().timestamp() * 1000)
+    return int(at.timestamp() * 1000)
 
 
 def when(milliseconds: int) -> str:

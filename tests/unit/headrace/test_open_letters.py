@@ -80,9 +80,13 @@ def test_an_id_that_is_not_there_is_named() -> None:
         chosen(LETTERS, LetterFilter(ids=("dddd",)))
 
 
-def test_a_time_that_cannot_be_read_is_refused() -> None:
-    with pytest.raises(Refused, match="yesterday"):
-        LetterFilter(since="yesterday")
+@pytest.mark.parametrize(
+    "time", ["yesterday", "2026-13-01", "0001-01-01", "9999-12-31T23:59:59-23:00"]
+)
+def test_a_time_that_cannot_be_read_is_refused(time: str) -> None:
+    for where in ("since", "until"):
+        with pytest.raises(Refused, match="no point in time"):
+            LetterFilter(**{where: time})
 
 
 def test_a_summary_names_document_reason_and_origin() -> None:
