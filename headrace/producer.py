@@ -142,19 +142,21 @@ class KafkaProducer:
 
 
 class _Line:
-    """One session at a time; another takes its place when it is beyond repair."""
+    """One session at a time; the next send makes another for one beyond repair.
+
+    Attributes:
+        started: whether there has been one. That there is none now is no problem before
+            somebody waits for it: who is not ready may be given nothing to send.
+    """
 
     def __init__(self, options: dict[str, Any]) -> None:
+        self.started = False
         self._options = options
         self._session: ProducerSession | None = None
         self._ending: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._alone = asyncio.Lock()
         self._closed = False
-
-    @property
-    def started(self) -> bool:
-        return self._session is not None
 
     async def start(self) -> None:
         async with self._starting:
@@ -171,7 +173,7 @@ class _Line:
                 if self._closed:
                     await session.stop(timeout_s=0)
                 else:
-                    self._session = session
+                    self._session, self.started = session, True
 
     async def stop(self, *, timeout_s: float) -> None:
         self._closed = True
@@ -295,7 +297,9 @@ class _Line:
         if self._session is not broken:
             return
         self._session = None
-        _log.error("the producer failed for good, making a new one", reason=repr(error))
+        _log.error(
+            "the producer failed for good, the next send makes one", reason=repr(error)
+        )
         self._ending = asyncio.create_task(broken.give_up())
 
 

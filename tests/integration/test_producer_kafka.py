@@ -118,7 +118,7 @@ async def being_replaced(producer: KafkaProducer, topic: str) -> asyncio.Task[ob
     value = os.urandom(2 * LIMIT)
     sending = asyncio.create_task(producer.send(topic, key=b"k", value=value))
     async with asyncio.timeout(60):
-        while producer.problem is None:  # noqa: ASYNC110  over in milliseconds
+        while producer._zstd._session is not None:  # noqa: ASYNC110  over in milliseconds
             await asyncio.sleep(0)
     return sending
 
