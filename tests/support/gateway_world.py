@@ -12,7 +12,7 @@ import httpx
 from fastapi import FastAPI
 from headrace_embedder.factory import build_provider
 from headrace_gateway.admission import Admission, RateLimits
-from headrace_gateway.app import ADMIN, API, intake_limits
+from headrace_gateway.app import ADMIN, API, intake_limits, patience_of
 from headrace_gateway.audit import Audit
 from headrace_gateway.authentication import ApiKeys, Authenticator, Everybody
 from headrace_gateway.feeder import Feeder
@@ -138,7 +138,11 @@ async def gateway_world(
     if auth == "keys":
         authenticator = ApiKeys(KeyStore(database), clock=clock)
     intake = Intake(database, uuids=UuidSource(), clock=clock, committed=relay.wake)
-    uploads = Uploads(objects, max_bytes=known.max_upload_bytes, read_s=known.read_s)
+    uploads = Uploads(
+        objects,
+        max_bytes=known.max_upload_bytes,
+        patience=patience_of(known, clock),
+    )
     jobs = Jobs(database)
     parts = Parts(
         settings=known,

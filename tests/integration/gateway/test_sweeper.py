@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from headrace.database.documents import CONTENTS
+from tests.support.eventually import eventually
 from tests.support.fake_clock import FakeClock
 from tests.support.gateway_world import GatewayWorld, gateway_world
 
@@ -72,3 +74,37 @@ async def test_replaced_bytes_stay_as_long_as_kafka_may_name_them(
     world.clock.advance(7 * 24 * HOUR_S)
     await world.sweeper.sweep()
     assert len(await world.object_keys()) == 1
+
+
+async def test_bytes_are_not_swept_while_their_form_still_comes(
+    world: GatewayWorld,
+) -> None:
+    stored, swept = asyncio.Event(), asyncio.Event()
+
+    async def form() -> AsyncIterator[bytes]:
+        yield (
+            b"--b\r\nContent-Disposition: form-data; name=file; filename=a\r\n\r\nx\r\n"
+            b'--b\r\nContent-Disposition: form-data; name="collection"\r\n\r\nboo'
+        )
+        stored.set()
+        await swept.wait()
+        yield b"ks\r\n--b--\r\n"
+
+    upload = asyncio.create_task(
+        world.client.post(
+            "/v1/documents",
+            content=form(),
+            headers={"Content-Type": "multipart/form-data; boundary=b"},
+        )
+    )
+    await stored.wait()
+    await eventually(world.object_keys)
+    world.clock.advance(HOUR_S + 60)
+    await world.sweeper.sweep()
+    swept.set()
+
+    answer = await upload
+
+    # Who is told 202 has its bytes; who sends for too long is told so.
+    assert answer.status_code == 408, answer.text
+    assert await world.rows(CONTENTS) == []

@@ -44,6 +44,7 @@ from headrace_gateway.oidc import JwksCache, OidcTokens
 from headrace_gateway.parts import Parts
 from headrace_gateway.records import Records
 from headrace_gateway.relay import Relay
+from headrace_gateway.requests import Patience
 from headrace_gateway.searcher import Searcher
 from headrace_gateway.serving import HttpServer, listen, tell_address
 from headrace_gateway.settings import GatewaySettings
@@ -104,7 +105,9 @@ async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         )
         intake = Intake(database, uuids=UuidSource(), clock=clock, committed=relay.wake)
         uploads = Uploads(
-            objects, max_bytes=settings.max_upload_bytes, read_s=settings.read_s
+            objects,
+            max_bytes=settings.max_upload_bytes,
+            patience=patience_of(settings, clock),
         )
         jobs = Jobs(database)
         parts = Parts(
@@ -345,6 +348,11 @@ async def _authenticator(
         clock=clock,
     )
     return Tokens(OidcTokens(settings, keys=keys))
+
+
+def patience_of(settings: GatewaySettings, clock: Clock) -> Patience:
+    """How long an upload may take: its record is there long before the sweeper."""
+    return Patience(settings.read_s, settings.orphan_age_s / 2, clock)
 
 
 def intake_limits(settings: GatewaySettings) -> IntakeLimits:

@@ -369,9 +369,12 @@ class _Documents:
         return _answer(accepted)
 
     async def _json(self, request: Request, model: type[_M]) -> _M:
-        settings = self._parts.settings
+        parts = self._parts
         return await json_of(
-            request, model, limit=settings.max_json_bytes, read_s=settings.read_s
+            request,
+            model,
+            limit=parts.settings.max_json_bytes,
+            patience=parts.uploads.patience,
         )
 
 

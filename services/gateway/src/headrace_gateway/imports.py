@@ -14,11 +14,13 @@ from headrace_gateway.jobs import ACCEPTED, REFUSED, WAITING, Item, Jobs
 from headrace_gateway.parts import Parts
 from headrace_gateway.problems import Problem, not_found
 from headrace_gateway.records import Row
-from headrace_gateway.requests import body_of, parsed, principal_of
+from headrace_gateway.requests import Patience, body_of, parsed, principal_of
 from headrace_gateway.views import ErrorView, when
 
 NDJSON = "application/x-ndjson"
 
+_LONGEST_S = 12 * 3600.0
+"""``sweeper`` drops what is not whole after a day."""
 _ITEMS = 200
 _BYTES = 4 * 1024 * 1024
 """Of what is held before it is written."""
@@ -180,7 +182,8 @@ async def _read(
 ) -> AsyncIterator[list[Item]]:
     """The lines, some at a time."""
     settings = parts.settings
-    body = body_of(request, limit=settings.max_upload_bytes, read_s=settings.read_s)
+    patience = Patience(settings.read_s, _LONGEST_S, parts.clock)
+    body = body_of(request, limit=settings.max_upload_bytes, patience=patience)
     items: list[Item] = []
     size = 0
     number = 0

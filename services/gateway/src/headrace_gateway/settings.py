@@ -108,7 +108,8 @@ class GatewaySettings(ProviderSettings, DatabaseSettings):
     orphan_age_s: float = Field(
         3600.0,
         ge=60,
-        description="Stored bytes without a record are removed at this age.",
+        description="Stored bytes without a record are removed at this age; an upload "
+        "that takes half as long gets 408.",
     )
 
     @model_validator(mode="after")

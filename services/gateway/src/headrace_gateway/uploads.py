@@ -16,7 +16,7 @@ from headrace.objects import Objects, tenant_segment
 from headrace_gateway.drafts import Content, TextOrUri
 from headrace_gateway.multipart import MultipartReader, Part
 from headrace_gateway.problems import Problem, invalid, too_large
-from headrace_gateway.requests import body_of, faults
+from headrace_gateway.requests import Patience, body_of, faults
 
 FILES = "files"
 """First segment of the keys of uploaded objects; ``sweeper`` owns all below it."""
@@ -58,13 +58,13 @@ class Uploads:
     Args:
         objects: where.
         max_bytes: of one file.
-        read_s: longest silence.
+        patience: with those who send.
     """
 
-    def __init__(self, objects: Objects, *, max_bytes: int, read_s: float) -> None:
+    def __init__(self, objects: Objects, *, max_bytes: int, patience: Patience) -> None:
         self._objects = objects
         self._max_bytes = max_bytes
-        self._read_s = read_s
+        self.patience = patience
 
     async def form(
         self, request: Request, model: type[M], *, key: str | None
@@ -81,7 +81,7 @@ class Uploads:
             SharedFailure: the object store is away.
         """
         body = body_of(
-            request, limit=self._max_bytes + _FORM_BYTES, read_s=self._read_s
+            request, limit=self._max_bytes + _FORM_BYTES, patience=self.patience
         )
         reader = MultipartReader(request.headers["content-type"], body)
         files: list[Content] = []
