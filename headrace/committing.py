@@ -24,6 +24,10 @@ class Committer:
         self._metrics = metrics
         self._clock = clock
         self._one = asyncio.Lock()
+        self._begun = 0
+        """How many commits were sent; each has its number."""
+        self._failed = 0
+        """Number of the last that failed."""
 
     async def pause(self) -> None:
         """Until the next commit is due."""
@@ -35,13 +39,21 @@ class Committer:
             await self.pause()
 
     async def commit(self, assignment: Assignment) -> bool:
-        """Commit what is finished; whether all of it is."""
+        """Commit what is finished; whether all of it is.
+
+        Where many wait and one fails that was sent after they came, it was theirs, too:
+        to try for each in turn would keep partitions from going in time.
+        """
+        sent_before = self._begun
         async with self._one:
+            if self._failed > sent_before:
+                return False
             found = {} if assignment.ended else assignment.committable()
             if not found:
                 return True
             for place, (_, custody) in found.items():
                 self._source.note(place, custody.note)
+            self._begun += 1
             try:
                 await self._source.commit(
                     {place: offset for place, (offset, _) in found.items()}
@@ -57,4 +69,5 @@ class Committer:
                 for place, committed in found.items():
                     assignment.partitions[place].committed = committed
                 return True
+            self._failed = self._begun
             return False

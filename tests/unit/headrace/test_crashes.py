@@ -480,6 +480,36 @@ def test_who_cannot_commit_at_all_does_not_hang_in_doubt() -> None:
     run_supervised(scenario)
 
 
+def test_partitions_go_in_time_where_no_commit_gets_through() -> None:
+    """All that is to be begun in doubt waits for commits, one behind the other."""
+
+    async def scenario(supervised: Supervised) -> None:
+        for number in range(40):
+            supervised.broker.produce("texts", 0, key=b"%d" % number)
+        supervised.work_s = 5.0
+        await asyncio.sleep(0.5)
+        await supervised.kill()
+        await until(lambda: not supervised.member.source.dead)
+        source = supervised.member.source
+        await until(lambda: not source.rebalancing)
+        commit = source.commit
+
+        async def unheard(_: object) -> None:
+            await asyncio.sleep(3)
+            raise CommitFailed("no answer")
+
+        source.commit = unheard  # type: ignore[method-assign,assignment]
+        await asyncio.sleep(10)
+        began = asyncio.get_running_loop().time()
+        await source.tell_revoked()
+        assert asyncio.get_running_loop().time() - began < 8
+        source.commit = commit  # type: ignore[method-assign]
+        await supervised.broker.rebalance()
+        await all_done(supervised)
+
+    run_supervised(scenario)
+
+
 def test_an_outage_outlasts_the_doubt() -> None:
     """What is held stays held when the doubtful records of others are through."""
 
