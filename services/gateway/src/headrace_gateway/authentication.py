@@ -87,6 +87,19 @@ class Tokens:
             return None
 
 
+async def caller(authenticator: Authenticator, authorization: str) -> Principal | None:
+    """Who sends that header; ``None`` for nobody we know.
+
+    Raises:
+        SharedFailure: it cannot be told now.
+    """
+    scheme, _, rest = authorization.partition(" ")
+    credential = rest.strip() if scheme.lower() == "bearer" else ""
+    if not credential and not isinstance(authenticator, Everybody):
+        return None
+    return await authenticator.principal(credential)
+
+
 async def authenticate(
     authenticator: Authenticator,
     *,
@@ -100,15 +113,8 @@ async def authenticate(
     Raises:
         Problem: 401, 403, or 503 where it cannot be told.
     """
-    scheme, _, credential = authorization.partition(" ")
-    bearer = scheme.lower() == "bearer" and credential.strip()
-    open_ = isinstance(authenticator, Everybody)
     try:
-        found = (
-            await authenticator.principal(credential.strip())
-            if bearer or open_
-            else None
-        )
+        found = await caller(authenticator, authorization)
     except SharedFailure as error:
         raise retry_after(error) from error
     if found is None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from headrace.errors import SharedFailure
 from headrace.messages import StatusEvent
+from headrace_gateway.authentication import caller
 from headrace_gateway.drafts import CollectionName, Word
 from headrace_gateway.parts import Parts
 from headrace_gateway.requests import principal_of
@@ -40,8 +42,9 @@ def router(parts: Parts) -> APIRouter:
     ) -> StreamingResponse:
         """What becomes of documents from now on.
 
-        An event `overrun` ends the stream of a client that reads too slowly: it lists
-        the documents then, and listens again.
+        The stream ends some seconds after the credential does. An event `overrun` ends
+        that of a client that reads too slowly: it lists the documents then, and listens
+        again.
         """
 
         def wanted(event: StatusEvent) -> bool:
@@ -51,22 +54,40 @@ def router(parts: Parts) -> APIRouter:
                 and job in (None, event.metadata.import_job)
             )
 
-        async def lines() -> AsyncIterator[bytes]:
-            with parts.feed.subscribed(principal_of(request).tenant) as subscription:
-                yield b": listening\n\n"
-                while not parts.stopping.is_set():
-                    event = await _next(subscription, parts.stopping)
-                    if event is None:
-                        yield b": \n\n"
-                    elif wanted(event):
-                        yield _frame("state", _shown(event))
-                    if subscription.overrun and subscription.waiting.empty():
-                        yield _frame("overrun", {})
-                        return
-
-        return StreamingResponse(lines(), media_type=_MEDIA_TYPE)
+        return StreamingResponse(_lines(parts, request, wanted), media_type=_MEDIA_TYPE)
 
     return routes
+
+
+async def _lines(
+    parts: Parts, request: Request, wanted: Callable[[StatusEvent], bool]
+) -> AsyncIterator[bytes]:
+    with parts.feed.subscribed(principal_of(request).tenant) as subscription:
+        yield b": listening\n\n"
+        known_at = parts.clock.monotonic()
+        while not parts.stopping.is_set():
+            event = await _next(subscription, parts.stopping)
+            if parts.clock.monotonic() - known_at >= _COMMENT_S:
+                if not await _still_known(parts, request):
+                    return
+                known_at = parts.clock.monotonic()
+            if event is None:
+                yield b": \n\n"
+            elif wanted(event):
+                yield _frame("state", _shown(event))
+            if subscription.overrun and subscription.waiting.empty():
+                yield _frame("overrun", {})
+                return
+
+
+async def _still_known(parts: Parts, request: Request) -> bool:
+    """Whether the caller is still who it was: keys are revoked, and tokens end."""
+    authorization = request.headers.get("authorization", "")
+    try:
+        found = await caller(parts.authenticator, authorization)
+    except SharedFailure:
+        return True  # nobody can tell now
+    return found == principal_of(request)
 
 
 async def _next(

@@ -48,6 +48,11 @@ class StatusFeed:
         self._listeners: set[Subscription] = set()
         self._wanted = asyncio.Event()
 
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
     @contextmanager
     def subscribed(self, tenant: str) -> Iterator[Subscription]:
         """Listen until the block ends."""
