@@ -21,6 +21,8 @@ NDJSON = "application/x-ndjson"
 
 _LONGEST_S = 12 * 3600.0
 """``sweeper`` drops what is not whole after a day."""
+_MOST = 1_000_000
+"""Lines of an import: each is a row, however short it is."""
 _ITEMS = 200
 _BYTES = 4 * 1024 * 1024
 """Of what is held before it is written."""
@@ -103,7 +105,12 @@ def router(parts: Parts) -> APIRouter:
                 now_ms=parts.clock.now_ms(),
             )
             try:
-                async for items in _read(request, parts, collection):
+                async for items in items_of(
+                    _body(request, parts),
+                    collection=collection,
+                    longest=parts.settings.max_json_bytes,
+                    most=_MOST,
+                ):
                     await jobs.add(id_, items)
             except Problem:
                 await jobs.drop(id_)
@@ -177,18 +184,38 @@ async def _view(jobs: Jobs, row: Row) -> JobView:
     )
 
 
-async def _read(
-    request: Request, parts: Parts, collection: str
-) -> AsyncIterator[list[Item]]:
-    """The lines, some at a time."""
+def _body(request: Request, parts: Parts) -> AsyncIterator[bytes]:
     settings = parts.settings
     patience = Patience(settings.read_s, _LONGEST_S, parts.clock)
-    body = body_of(request, limit=settings.max_upload_bytes, patience=patience)
+    return body_of(request, limit=settings.max_upload_bytes, patience=patience)
+
+
+async def items_of(
+    body: AsyncIterator[bytes], *, collection: str, longest: int, most: int
+) -> AsyncIterator[list[Item]]:
+    """The lines, some at a time.
+
+    Args:
+        body: as it comes.
+        collection: of lines that name none.
+        longest: bytes of a line; a longer one is refused by itself.
+        most: lines.
+
+    Raises:
+        Problem: there are more.
+    """
     items: list[Item] = []
     size = 0
     number = 0
-    async for line in _lines(body, limit=settings.max_json_bytes):
+    async for line in _lines(body, limit=longest):
         number += 1
+        if number > most:
+            raise Problem(
+                413,
+                "too_many_lines",
+                f"the import has more than {most:,} lines",
+                advice="send several imports",
+            )
         if line.strip():
             items.append(_of_line(number, line, collection))
             size += len(line)
