@@ -29,8 +29,9 @@ from headrace.source import (
 
 _log = structlog.get_logger(__name__)
 
-_COMMIT_PATIENCE_S = 3.0
-"""Within the second that a revocation waits and the rebalance time-out, twice."""
+_PATIENCE_S = 3.0
+"""For a commit, or what is asked at an assignment. Within the second that a revocation
+waits and the rebalance time-out, twice."""
 _RETRY_S = 1.0
 _NO_MEMBER = "this process is no member of the group any more"
 
@@ -206,7 +207,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
             raise CommitFailed("what the group has committed is not known")
         found = self._committed
         try:
-            async with asyncio.timeout(_COMMIT_PATIENCE_S):
+            async with asyncio.timeout(_PATIENCE_S):
                 rest = [tp for tp in wanted if tp not in found]
                 begins = await self._consumer.beginning_offsets(rest) if rest else {}
                 ends = await self._consumer.end_offsets(wanted)
@@ -227,7 +228,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._lost:
             raise CommitRefused(_NO_MEMBER)
         try:
-            async with asyncio.timeout(_COMMIT_PATIENCE_S):
+            async with asyncio.timeout(_PATIENCE_S):
                 await self._same_topics({place.topic for place in offsets})
                 await self._consumer.commit(
                     {
@@ -284,8 +285,9 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         assert self._listener is not None  # noqa: S101  set by start
         partitions = frozenset(Partition(*tp) for tp in assigned)
         try:
-            self._ids |= await topic_ids(self._consumer._client, self._topics)  # noqa: SLF001  its only client
-        except KafkaError as error:
+            async with asyncio.timeout(_PATIENCE_S):
+                self._ids |= await topic_ids(self._consumer._client, self._topics)  # noqa: SLF001  its only client
+        except (KafkaError, TimeoutError) as error:
             _log.warning("topic ids unknown, using the last", reason=repr(error))
         self._begun.clear()
         self._committed = await self._ask_committed(assigned)
@@ -302,7 +304,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
     ) -> dict[TopicPartition, tuple[int, str]] | None:
         """Offsets and notes, where there are any; ``None`` where nobody answers."""
         try:
-            async with asyncio.timeout(_COMMIT_PATIENCE_S):
+            async with asyncio.timeout(_PATIENCE_S):
                 # What is public of it keeps the notes to itself.
                 coordinator = self._consumer._coordinator  # noqa: SLF001  see above
                 found = await coordinator.fetch_committed_offsets(list(assigned))

@@ -294,6 +294,22 @@ async def test_where_nobody_says_what_was_committed_nothing_is_made_up(
         await source.positions([Partition(*TP)])
 
 
+async def test_a_broker_that_does_not_answer_holds_up_no_assignment(
+    source: KafkaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(*_: object) -> dict[str, str]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(kafka_source, "topic_ids", silent)
+    monkeypatch.setattr(kafka_source, "_PATIENCE_S", 0.01)
+    listener: Listener = source._listener  # type: ignore[assignment]
+    listener.tell.set()
+    async with asyncio.timeout(10):
+        await source.on_partitions_assigned([TP])
+    assert listener.assignments == 1
+
+
 async def test_only_a_member_of_the_group_is_answered(assigned: KafkaSource) -> None:
     await assigned.ask()
     assigned._consumer.away = True
