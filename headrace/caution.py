@@ -68,7 +68,7 @@ class Caution:
         except CommitFailed as error:
             # Whoever dies now is not counted; the next one may be.
             _log.warning("unknown who had the partitions", reason=str(error))
-            return
+            found = {}
         for place, at in found.items():
             owner = assignment.partitions[place]
             owner.base = at.offset

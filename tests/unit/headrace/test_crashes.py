@@ -448,11 +448,21 @@ def test_a_broker_that_does_not_tell_who_had_them_stops_nobody() -> None:
         async def silent(_: object) -> None:
             raise CommitFailed("no answer")
 
+        def doubtful() -> float:
+            return sampled(supervised.member.metrics, "doubtful_partitions")
+
+        supervised.work_s = 5.0
+        supervised.broker.produce("texts", 0, key=b"a")
+        await asyncio.sleep(0.5)
+        await supervised.kill()
+        await until(lambda: doubtful() == 1, limit_s=60)
         supervised.member.source.positions = silent  # type: ignore[method-assign,assignment]
         await supervised.broker.rebalance()
+        assert doubtful() == 0, "there is none of which this process knows"
         for number in range(20):
             supervised.broker.produce("texts", number % 2, key=b"%d" % number)
         await all_done(supervised)
+        supervised.wrong.clear()  # what began unannounced: the deaths are forgotten
 
     assert not run_supervised(scenario).ledger.letters
 
