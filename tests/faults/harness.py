@@ -149,7 +149,7 @@ class Harness:
     def failpoint(
         self, stage: str, point: str, *, at: int = 1, action: str = "kill9"
     ) -> StageMachine:
-        """Arm a failpoint; wait for it with ``.ended()`` or ``.wait_hit()``."""
+        """Arm a failpoint; ``.ended()`` or ``.wait_stopped()`` wait for it."""
         machine = self.stage(stage)
         machine.arm(point, at=at, action=action)
         return machine

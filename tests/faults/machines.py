@@ -273,9 +273,11 @@ class StageMachine(Machine):
         """Whether what was armed has happened."""
         return self._hit_file.exists()
 
-    async def wait_hit(self, *, patience_s: float = 60.0) -> None:
-        """Return once what was armed has happened."""
+    async def wait_stopped(self, *, patience_s: float = 60.0) -> None:
+        """Return once what was armed has stopped it: a SIGCONT before is of no use."""
         await eventually(lambda: self.hit, patience_s=patience_s)
+        process = psutil.Process(self.pid)
+        await eventually(lambda: process.status() == psutil.STATUS_STOPPED)
 
     @property
     def _hit_file(self) -> Path:

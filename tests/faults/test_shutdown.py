@@ -51,7 +51,7 @@ async def test_row_07_sigterm_mid_batch(harness: Harness, row: Row) -> None:
         harness.failpoint(stage, "after_decode", at=3, action="sigstop")
 
     async def ended(machine: StageMachine) -> str:
-        await machine.wait_hit()
+        await machine.wait_stopped()
         began = time.monotonic()
         code = await machine.terminate(grace_s=GRACE_S)
         took = time.monotonic() - began
@@ -143,7 +143,7 @@ async def test_row_07_sigterm_while_something_is_away(
     else:
         harness.failpoint(stage, "before_produce", action="sigstop")
         await harness.load(20, prefix=stage)
-        await machine.wait_hit()
+        await machine.wait_stopped()
         fault(harness, stage)
         machine.cont()
 
