@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,7 +97,7 @@ def running_postgres(*, max_connections: int = 100) -> Iterator[Postgres]:
     """
     binaries = _installed()
     # Below /tmp: a socket's path may not be long, and user postgres must get there.
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     try:
         if os.getuid() == 0:
             shutil.chown(folder, _USER, _USER)
@@ -180,3 +180,9 @@ def _user_id() -> int | None:
 def _die_with_us() -> None:
     """Tests that are killed stop nothing."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    # Before the tests, each of which has its time: fetching may take longer.
+    with suppress(PostgresMissing):
+        _installed()
