@@ -41,6 +41,15 @@ async def working(machine: StageMachine) -> bool:
     return (await machine.metrics()).value("in_flight_records") > 0
 
 
+async def received(machine: StageMachine) -> float:
+    """Of this process; what is in flight is told only once a second."""
+    return (await machine.metrics()).value("received_records_total")
+
+
+async def more(machine: StageMachine, before: float) -> bool:
+    return await received(machine) > before
+
+
 @pytest.mark.row("7", level=2, injected="SIGTERM to each stage in the midst of work")
 async def test_row_07_sigterm_mid_batch(harness: Harness, row: Row) -> None:
     await slowed(harness)
@@ -85,9 +94,11 @@ async def test_row_07_sigterm_then_sigkill(harness: Harness, row: Row) -> None:
     for number, stage in enumerate((Stage.EMBEDDER, Stage.INDEXER)):
         target = "store" if stage is Stage.INDEXER else "provider"
         harness.proxy(target, stage).black_hole()
-        await harness.load(20, version=number)
         machine = harness.stage(stage)
-        await eventually(lambda machine=machine: working(machine))
+        before = await received(machine)
+        await harness.load(20, version=number)
+        # What is read is at once in work, and cannot be finished.
+        await eventually(lambda machine=machine, before=before: more(machine, before))
 
         code = await machine.terminate(grace_s=scaled(10))
 
