@@ -6,10 +6,9 @@ One replica, always on: a stage at zero publishes nothing about itself.
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 from collections.abc import Mapping
-from typing import Any
+from contextlib import AsyncExitStack
+from typing import Any, NoReturn
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -19,19 +18,18 @@ from headrace import logs
 from headrace.backpressure import Mark, ahead_of, wanted_replicas
 from headrace.clock import Clock, SystemClock
 from headrace.demand import History, Reading
-from headrace.errors import ConfigurationError
 from headrace.headers import CHUNKS, TOKENS
 from headrace.kafka import client_options
 from headrace.lag import GroupOffsets, lag_by_number
-from headrace.lifecycle import (
-    EXIT_CONFIGURATION,
-    load_settings,
-    warn_of_misspelt_settings,
-)
 from headrace.messages import Lane, Stage
 from headrace.metrics import LagMetrics
 from headrace.preflight import wait_for_topics
-from headrace.probes import Probes
+from headrace.process import (
+    Process,
+    load_settings,
+    run_to_end,
+    warn_of_misspelt_settings,
+)
 from headrace.settings import Settings, StageSettings
 
 _log = structlog.get_logger(__name__)
@@ -226,53 +224,36 @@ class LagExporter:
 
 
 async def _run(settings: LagExporterSettings) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     metrics = LagMetrics()
     exporter = LagExporter(settings, metrics=metrics, clock=SystemClock())
-    probes = Probes(
-        registry=metrics.registry, alive=lambda: None, ready=lambda: exporter.problem
-    )
-    await probes.start(
-        host=settings.probe_host,
-        port=settings.probe_port,
-        address_file=settings.probe_file,
-    )
-    working = asyncio.create_task(_work(settings, exporter))
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (working, stopping):
-            task.cancel()
-        await asyncio.wait({working, stopping})
-        await exporter.stop()
-        await probes.stop()
-    if not working.cancelled() and (error := working.exception()):
-        raise error
+    process = Process(settings, registry=metrics.registry)
+
+    async def work(stack: AsyncExitStack) -> None:
+        stack.push_async_callback(exporter.stop)
+        topics = {
+            topic
+            for stage in Stage
+            for topic in settings.topology.inputs(stage).values()
+        }
+        await wait_for_topics(settings, topics, say=process.say)
+        process.started(lambda: exporter.problem)
+        await exporter.run()
+
+    await process.run(work)
 
 
-async def _work(settings: LagExporterSettings, exporter: LagExporter) -> None:
-    topics = {
-        topic for stage in Stage for topic in settings.topology.inputs(stage).values()
-    }
-    await wait_for_topics(settings, topics, say=lambda _: None)
-    await exporter.run()
-
-
-def main() -> None:
+def main() -> NoReturn:
     """Run until SIGTERM or SIGINT."""
-    try:
+
+    def run() -> None:
         settings = load_settings(LagExporterSettings)
         logs.configure(
             level=settings.log_level, settings=settings, stage="lag-exporter"
         )
         warn_of_misspelt_settings()
         asyncio.run(_run(settings))
-    except ConfigurationError as error:
-        sys.stderr.write(f"configuration error: {error}\n")
-        sys.exit(EXIT_CONFIGURATION)
+
+    run_to_end(run)
 
 
 if __name__ == "__main__":

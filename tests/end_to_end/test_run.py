@@ -18,7 +18,7 @@ from headrace_cli.searching import collection_spec
 from headrace_embedder.factory import build_provider
 from headrace_embedder.settings import ProviderSettings
 
-from headrace.lifecycle import load_settings
+from headrace.process import load_settings
 from headrace.qdrant import QdrantStore
 from headrace.search import search
 from tests.support.cli import headrace

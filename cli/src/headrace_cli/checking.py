@@ -14,9 +14,9 @@ from headrace_embedder.factory import build_provider
 from headrace_embedder.settings import ProviderSettings
 
 from headrace.kafka_clients import admin_client, sender
-from headrace.lifecycle import load_settings
 from headrace.messages import Stage
 from headrace.objects import Objects
+from headrace.process import load_settings
 from headrace.qdrant import QdrantStore
 from headrace.settings import Settings
 from headrace.spelling import misspelt

@@ -11,8 +11,8 @@ from headrace.database.engine import Database, upgrade
 from headrace.database.key_store import KeyStore, TooManyKeys
 from headrace.database.keys import Scope, StoredKey
 from headrace.database.settings import DatabaseSettings
-from headrace.lifecycle import load_settings
 from headrace.open_letters import when
+from headrace.process import load_settings
 from headrace_cli.failures import EXIT_OK, CommandFailed, usage
 from headrace_cli.output import Output
 

@@ -20,8 +20,8 @@ from headrace_local.data_dir import DataDir, StackState
 from headrace_local.stack import PATIENCE_S, StackPlan, running_stack, variable_of
 from headrace_local.supervisor import Supervisor
 
-from headrace.lifecycle import load_settings
 from headrace.messages import Stage
+from headrace.process import load_settings
 from headrace.settings import Settings
 from headrace_cli.failures import EXIT_UNREACHABLE, CommandFailed
 from headrace_cli.output import Output

@@ -9,7 +9,7 @@ from headrace_embedder.factory import build_provider
 from headrace_embedder.providers import Rejected, Unclear
 from headrace_embedder.settings import ProviderSettings
 
-from headrace.lifecycle import load_settings
+from headrace.process import load_settings
 from headrace.qdrant import QdrantStore
 from headrace.search import Hit, search
 from headrace.settings import Settings

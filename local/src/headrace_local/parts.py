@@ -10,7 +10,7 @@ from typing import Protocol
 
 import aiohttp
 
-from headrace.lifecycle import EXIT_CONFIGURATION
+from headrace.process import EXIT_CONFIGURATION
 from headrace_local.processes import ManagedProcess
 
 START_S = 120.0

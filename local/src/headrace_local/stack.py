@@ -24,8 +24,8 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from headrace import topics
 from headrace.errors import ConfigurationError
 from headrace.kafka import client_options
-from headrace.lifecycle import load_settings
 from headrace.messages import Stage
+from headrace.process import load_settings
 from headrace.settings import Settings
 from headrace_local.broker import Broker
 from headrace_local.data_dir import DataDir, DataDirInUse, StackState

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from headrace.lifecycle import EXIT_CONFIGURATION
+from headrace.process import EXIT_CONFIGURATION
 from headrace_local.parts import Part, PartFailed
 
 FIRST_BACKOFF_S = 0.5

@@ -21,11 +21,11 @@ from pydantic import SecretStr
 from headrace import logs
 from headrace.errors import ConfigurationError
 from headrace.kafka import client_options
-from headrace.lifecycle import EXIT_CONFIGURATION, load_settings
 from headrace.loop_delay import MeasuringSelector, new_event_loop
 from headrace.messages import Stage
 from headrace.metrics import LagMetrics, Metrics
 from headrace.probes import Probes
+from headrace.process import EXIT_CONFIGURATION, load_settings
 from headrace.producer import partition_of
 from headrace.settings import Settings, StageSettings
 

@@ -8,9 +8,10 @@ from headrace_embedder.factory import build_provider
 from headrace_embedder.settings import EmbedderSettings, ProviderSettings
 
 from headrace.errors import ConfigurationError
-from headrace.lifecycle import StageContext, load_settings
+from headrace.lifecycle import StageContext
 from headrace.messages import Stage
 from headrace.metrics import Metrics
+from headrace.process import load_settings
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_producer import (
     FakeDeadLetters,

@@ -9,9 +9,10 @@ from headrace_loader.app import build, own_hosts
 from headrace_loader.settings import LoaderSettings
 
 from headrace.errors import ConfigurationError, SharedFailure
-from headrace.lifecycle import StageContext, load_settings
+from headrace.lifecycle import StageContext
 from headrace.messages import Stage
 from headrace.metrics import Metrics
+from headrace.process import load_settings
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_producer import (
     FakeDeadLetters,

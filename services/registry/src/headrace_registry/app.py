@@ -6,10 +6,8 @@ import asyncio
 import logging
 import os
 import random
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from typing import NoReturn
@@ -25,14 +23,15 @@ from headrace.database.merging import merge_heartbeats, merge_statuses
 from headrace.errors import ConfigurationError, SharedFailure
 from headrace.lag import GroupOffsets
 from headrace.leaving import leave
-from headrace.lifecycle import (
-    EXIT_CONFIGURATION,
-    load_settings,
-    warn_of_misspelt_settings,
-)
 from headrace.metrics import Metrics
 from headrace.preflight import wait_for_topics
-from headrace.probes import Probes
+from headrace.process import (
+    EXIT_CONFIGURATION,
+    Process,
+    load_settings,
+    run_to_end,
+    warn_of_misspelt_settings,
+)
 from headrace.producer import KafkaProducer
 from headrace.retries import Backoff
 from headrace.status import StatusTopic
@@ -53,8 +52,6 @@ from headrace_registry.watching import Watch
 _log = structlog.get_logger(__name__)
 _random = random.SystemRandom()
 
-_CLOSING_S = 4.0
-"""After the drain; as the stages."""
 _FLUSH_S = 0.5
 _STALLED_AFTER_S = 120.0
 """Long after a rebalance, and a session that has to time out before it."""
@@ -66,16 +63,11 @@ class Broken(Exception):
 
 def main() -> NoReturn:
     """Run the registry until SIGTERM or SIGINT, then stop and exit."""
-    status = 0
-    try:
+
+    def run() -> None:
         asyncio.run(RegistryProcess(load_settings(RegistrySettings)).run())
-    except ConfigurationError as error:
-        sys.stderr.write(f"configuration error: {error}\n")
-        status = EXIT_CONFIGURATION
-    except Exception as error:  # noqa: BLE001  whatever it is, the process is over
-        _log.critical("the process failed", exc_info=error)
-        status = 1
-    leave(status)
+
+    run_to_end(run)
 
 
 def rebuild_main() -> NoReturn:
@@ -129,10 +121,8 @@ class RegistryProcess:
         self._clock: Clock = SystemClock()
         self._common = Metrics(STAGE)
         self._metrics = RegistryMetrics(self._common.registry)
-        self._starting: str | None = "starting"
+        self._process = Process(settings, registry=self._metrics.registry)
         self._mergers: list[Merger] = []
-        self._app: RegistryApp | None = None
-        self._watch: Watch | None = None
 
     async def run(self) -> None:
         """Until a signal or a failure.
@@ -140,39 +130,7 @@ class RegistryProcess:
         Raises:
             Exception: what makes the process useless.
         """
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with AsyncExitStack() as stack:
-            await self._probe(stack)
-            working = asyncio.create_task(self._work(stack))
-            stopping = asyncio.create_task(stop.wait())
-            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            # Whatever hangs must not keep a dead process in the group.
-            _exit_hard_after(self._settings.drain_s + _CLOSING_S)
-            self._starting = "stopping"
-            if not working.done():
-                _log.info("stopping")
-                working.cancel()
-                await asyncio.wait({working})
-            if not working.cancelled():
-                await working
-        _log.info("stopped")
-
-    async def _probe(self, stack: AsyncExitStack) -> None:
-        probes = Probes(
-            registry=self._metrics.registry,
-            alive=lambda: None,
-            ready=self._not_ready,
-        )
-        stack.push_async_callback(probes.stop)
-        address = await probes.start(
-            host=self._settings.probe_host,
-            port=self._settings.probe_port,
-            address_file=self._settings.probe_file,
-        )
-        _log.info("probes listen", address=address)
+        await self._process.run(self._work)
 
     async def _work(self, stack: AsyncExitStack) -> None:
         settings, topology = self._settings, self._settings.topology
@@ -184,11 +142,11 @@ class RegistryProcess:
         await wait_for_topics(
             settings,
             {spec.name for spec in topology.specs()},
-            say=self._say,
+            say=self._process.say,
         )
         statuses = self._intake(database, app, topology.status, merge_statuses)
         heartbeats = self._intake(database, app, topology.heartbeats, merge_heartbeats)
-        self._watch = Watch(
+        watch = Watch(
             settings,
             topic=topology.status,
             group=app.conf.id,
@@ -197,7 +155,7 @@ class RegistryProcess:
             stalled_after_s=_STALLED_AFTER_S,
             clock=self._clock,
         )
-        stack.push_async_callback(self._watch.stop)
+        stack.push_async_callback(watch.stop)
         reconciliation = await self._reconciliation(stack, database, app)
         tick(app, every_s=settings.reconcile_every_s, do=reconciliation.run)
         counting = Counting(
@@ -209,12 +167,11 @@ class RegistryProcess:
         )
         stack.push_async_callback(self._let_go, counting.give_back)
         tick(app, every_s=settings.rate_window_s, do=counting.run)
-        self._app = app
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(statuses.run())
             tasks.create_task(heartbeats.run())
-            tasks.create_task(self._watch.run())
-            tasks.create_task(self._stream(app))
+            tasks.create_task(watch.run())
+            tasks.create_task(self._stream(app, watch))
 
     async def _reconciliation(
         self, stack: AsyncExitStack, database: Database, app: RegistryApp
@@ -252,13 +209,17 @@ class RegistryProcess:
         with suppress(SharedFailure):
             await give_back()
 
-    async def _stream(self, app: RegistryApp) -> None:
+    async def _stream(self, app: RegistryApp, watch: Watch) -> None:
         """Run Faust until it breaks, or this is cancelled."""
         app.finalize()
         app.loop = asyncio.get_running_loop()
         try:
             await app.start()
-            self._starting = None
+            self._process.started(
+                lambda: None if app.consumer.assignment() else "no partitions yet",
+                self._sql_problem,
+                lambda: watch.problem,
+            )
             _log.info("reading")
             await app.wait_until_stopped()
             raise Broken(f"Faust stopped: {app.crash_reason!r}")
@@ -273,7 +234,7 @@ class RegistryProcess:
                 await upgrade(self._settings.database_url.get_secret_value())
             except SharedFailure as error:
                 failures += 1
-                self._say(f"{error.reason}: {error}")
+                self._process.say(f"{error.reason}: {error}")
                 _log.warning("waiting to start", code=error.reason, reason=str(error))
                 wait_s = backoff.wait_s(
                     failures, random=_random.random, retry_after_s=error.retry_after
@@ -302,22 +263,5 @@ class RegistryProcess:
         consume(app, topic=topic, intake=intake)
         return intake
 
-    def _say(self, problem: str) -> None:
-        self._starting = problem
-
     def _sql_problem(self) -> str | None:
         return next((each.problem for each in self._mergers if each.problem), None)
-
-    def _not_ready(self) -> str | None:
-        if self._starting is not None:
-            return self._starting
-        if self._app is not None and not self._app.consumer.assignment():
-            return "no partitions yet"
-        return self._sql_problem() or (self._watch.problem if self._watch else None)
-
-
-def _exit_hard_after(seconds: float) -> None:
-    """End the process then, even if its event loop or a thread hangs."""
-    timer = threading.Timer(seconds, os._exit, (1,))
-    timer.daemon = True
-    timer.start()
