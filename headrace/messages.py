@@ -280,6 +280,15 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """People have paused something: who, why and when."""
+
+    by: str
+    reason: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """Work that could not be done, with all that is needed to do it again.
 

@@ -98,6 +98,11 @@ class Topology:
         return f"{self.prefix}.parked.v1"
 
     @property
+    def control(self) -> str:
+        """Compacted topic of what people have paused; one partition, one order."""
+        return f"{self.prefix}.control.v1"
+
+    @property
     def audit(self) -> str:
         """Topic of what people did to dead letters; never compacted away."""
         return f"{self.prefix}.audit.v1"
@@ -136,5 +141,6 @@ class Topology:
             TopicSpec(self.status, self.partitions, compacted),
             TopicSpec(self.heartbeats, self.partitions, an_hour),
             TopicSpec(self.parked, self.document_partitions, forever),
+            TopicSpec(self.control, 1, dict(compacted)),
             TopicSpec(self.audit, 1, forever),
         ]

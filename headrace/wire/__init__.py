@@ -8,6 +8,7 @@ contract are ignored and not carried on: upgrade the last stage first.
 """
 
 from headrace.headers import arrival_of, output_headers
+from headrace.wire.control import decode_pause, encode_pause
 from headrace.wire.events import encode_event
 from headrace.wire.input import decode_event, needs_rekey
 from headrace.wire.letters import decode_dead_letter, encode_dead_letter
@@ -40,6 +41,7 @@ __all__ = [
     "decode_event",
     "decode_heartbeat",
     "decode_loaded_text",
+    "decode_pause",
     "decode_status",
     "encode_chunk_slice",
     "encode_dead_letter",
@@ -47,6 +49,7 @@ __all__ = [
     "encode_event",
     "encode_heartbeat",
     "encode_loaded_text",
+    "encode_pause",
     "encode_status",
     "encode_text_part",
     "needs_rekey",

@@ -23,6 +23,7 @@ from headrace.messages import (
     OnPartial,
     Operation,
     OutputPosition,
+    Pause,
     Segment,
     SegmentKind,
     Stage,
@@ -256,6 +257,8 @@ HEARTBEATS = st.builds(
     started_at_ms=INT64,
     at_ms=INT64,
 )
+
+PAUSES = st.builds(Pause, by=texts(256), reason=texts(1024), at_ms=INT64.filter(bool))
 
 
 @st.composite

@@ -19,6 +19,7 @@ from headrace.messages import (
     EmbeddedSlice,
     Heartbeat,
     LoadedText,
+    Pause,
     StatusEvent,
 )
 from tests.data.golden.v1_values import VALUES
@@ -33,6 +34,7 @@ ENCODERS: dict[type, Callable[[Any], bytes]] = {
     StatusEvent: wire.encode_status,
     Heartbeat: wire.encode_heartbeat,
     DeadLetter: wire.encode_dead_letter,
+    Pause: wire.encode_pause,
     tuple: lambda parts: b"".join(wire.write_text_parts(parts)),
 }
 

@@ -27,6 +27,7 @@ from headrace.messages import (
     OnPartial,
     Operation,
     OutputPosition,
+    Pause,
     Segment,
     SegmentKind,
     Stage,
@@ -171,6 +172,9 @@ VALUES = {
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         failed_at_ms=1_763_800_002_000,
         worker_version="0.1.0",
+    ),
+    "pause": Pause(
+        by="key-7", reason="moving to another model", at_ms=1_763_800_003_000
     ),
     "dead_letter_unreadable": DeadLetter(
         stage=Stage.EMBEDDER,

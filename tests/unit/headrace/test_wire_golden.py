@@ -17,6 +17,7 @@ from headrace.messages import (
     EmbeddedSlice,
     Heartbeat,
     LoadedText,
+    Pause,
     StatusEvent,
     TextPart,
 )
@@ -43,6 +44,7 @@ DECODERS: dict[type, Callable[[bytes], Any]] = {
     StatusEvent: wire.decode_status,
     Heartbeat: wire.decode_heartbeat,
     DeadLetter: wire.decode_dead_letter,
+    Pause: wire.decode_pause,
     tuple: _decode_parts,
 }
 

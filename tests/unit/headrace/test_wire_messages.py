@@ -70,6 +70,7 @@ MESSAGES: dict[str, tuple[st.SearchStrategy[Any], Any, Any]] = {
         wire.encode_dead_letter,
         wire.decode_dead_letter,
     ),
+    "pause": (strategies.PAUSES, wire.encode_pause, wire.decode_pause),
 }
 each_message = pytest.mark.parametrize("name", MESSAGES)
 
