@@ -10,14 +10,16 @@ wrong is shared.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import (
@@ -49,6 +51,9 @@ TEXTS = "texts"
 LETTERS = "letters"
 _RETIRED = "retired-"
 """Before the kind of an object that nobody is known to refer to any more."""
+
+_PART = re.compile(r"#\d+$")
+"""End of the name of a file that is being written; no key of ours has it."""
 
 _PLAIN_TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_KEY_BYTES = 1024
@@ -105,6 +110,7 @@ class Objects:
                 f"HEADRACE_OBJECT_STORE_URL: cannot use {url!r} as an object store; "
                 "give file:///directory, s3://bucket, gs://bucket or az://container"
             ) from error
+        self._folder = _folder(url)
         self._roots = tuple(_root(root) for root in roots)
         self._external: dict[str, ObjectStore] = {}
 
@@ -226,6 +232,21 @@ class Objects:
             raise _shared(error, f"listing {kind}") from error
         return found
 
+    async def drop_parts(self, kind: str, *, written_before_ms: int) -> int:
+        """Remove what killed writers have left of objects of a kind; how many files.
+
+        A folder has it in files of its own, which are never listed. Buckets keep parts
+        of uploads where nobody sees them, and have lifecycle rules for that.
+        """
+        if self._folder is None:
+            return 0
+        try:
+            return await asyncio.to_thread(
+                _drop_parts, self._folder / kind, written_before_ms / 1000
+            )
+        except OSError as error:
+            raise _shared(error, f"removing parts of {kind}") from error
+
     async def retire(self, key: str) -> None:
         """Move an object aside; it is found by its key all the same.
 
@@ -310,6 +331,23 @@ class Objects:
             store = _connect(bucket, allow_http=self._allow_http)
             self._external[bucket] = store
         return store, key
+
+
+def _folder(url: str) -> Path | None:
+    """Where a store in the file system is."""
+    path = urlsplit(url).path if url.startswith("file://") else None
+    return None if path is None else Path(unquote(path))
+
+
+def _drop_parts(folder: Path, before_s: float) -> int:
+    dropped = 0
+    for each in folder.rglob("*#*"):
+        # Whoever writes may come to its end just now.
+        with suppress(FileNotFoundError):
+            if _PART.search(each.name) and each.stat().st_mtime < before_s:
+                each.unlink()
+                dropped += 1
+    return dropped
 
 
 def _connect(url: str, *, allow_http: bool) -> ObjectStore:

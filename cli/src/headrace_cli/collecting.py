@@ -61,7 +61,7 @@ async def collect(
         SharedFailure: the object store's.
     """
     before_ms = int(time.time() * 1000) - longest_use_ms(settings)
-    removed = 0
+    removed = await objects.drop_parts(TEXTS, written_before_ms=before_ms)
     for each in garbage(
         await objects.listed(TEXTS),
         named=named_by(letters),

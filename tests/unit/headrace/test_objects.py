@@ -1,5 +1,6 @@
 """The object store adapter, on a local directory."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from headrace.errors import ConfigurationError, DocumentFailure, SharedFailure
 from headrace.messages import ObjectReference
 from headrace.objects import Objects, tenant_segment, text_key
+from tests.support.eventually import eventually
 
 
 @pytest.fixture
@@ -46,6 +48,36 @@ async def test_a_stream_of_many_parts_is_one_object(objects: Objects) -> None:
     assert reference.size == 12_000_000
     assert reference.sha256 == hashlib.sha256(b"".join(pieces)).digest()
     assert await read(objects, reference) == b"".join(pieces)
+
+
+async def test_what_a_killed_writer_left_goes_once_it_is_old(
+    objects: Objects, tmp_path: Path
+) -> None:
+    more, seen = asyncio.Event(), asyncio.Event()
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"x" * 6_000_000
+        seen.set()
+        await more.wait()
+
+    await objects.put("texts/t/whole", b"whole")
+    writing = asyncio.create_task(objects.put("texts/t/part", stream()))
+    await seen.wait()
+    folder = tmp_path / "made" / "by" / "us" / "texts" / "t"
+    await eventually(lambda: len(list(folder.iterdir())) == 2)
+    (part,) = (each for each in folder.iterdir() if each.name != "whole")
+    # As it would stay behind a process that is gone.
+    content = await asyncio.to_thread(part.read_bytes)
+    more.set()
+    await writing
+    await objects.delete("texts/t/part")
+    await asyncio.to_thread(part.write_bytes, content)
+    written_ms = int(part.stat().st_mtime * 1000)
+
+    assert await objects.drop_parts("texts", written_before_ms=written_ms - 1000) == 0
+    assert await objects.drop_parts("texts", written_before_ms=written_ms + 1000) == 1
+
+    assert [each.name for each in folder.iterdir()] == ["whole"]
 
 
 async def test_a_failing_stream_leaves_no_object(objects: Objects) -> None:
