@@ -94,6 +94,8 @@ class Sweeper:
     async def _remove_orphans(self) -> set[str]:
         """What is in the store; its old objects that nobody names are removed."""
         before_ms = self._clock.now_ms() - int(self._orphan_age_s * 1000)
+        parts = await self._objects.drop_parts(FILES, written_before_ms=before_ms)
+        self._metrics.orphans("object").inc(parts)
         listed = await self._objects.listed(FILES)
         old = [each.key for each in listed if each.written_ms < before_ms]
         for start in range(0, len(old), _AT_ONCE):
