@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from headrace_gateway.jobs import Item
 
@@ -78,6 +79,82 @@ async def test_good_lines_become_documents_and_bad_ones_say_why(
     assert (event.lane, event.metadata.import_job) == (Lane.BULK, job["id"])
     jobs = (await world.client.get("/v1/imports")).json()["imports"]
     assert [each["id"] for each in jobs] == [job["id"]]
+
+
+async def send(
+    world: GatewayWorld, body: bytes, key: str, collection: str = "books"
+) -> httpx.Response:
+    return await world.client.post(
+        "/v1/imports",
+        params={"collection": collection},
+        content=body,
+        headers=NDJSON | {"Idempotency-Key": key},
+    )
+
+
+async def test_the_same_import_has_the_same_answer(world: GatewayWorld) -> None:
+    body = b'{"name": "a", "text": "b"}\n{broken'
+    first = await send(world, body, "k1")
+    assert await world.parts.feeder.feed_some() == 1
+
+    again = await send(world, body, "k1")
+    other = await send(world, body + b" ", "k1")
+    elsewhere = await send(world, body, "k1", collection="films")
+    document = await world.upload(headers={"Idempotency-Key": "k1"})
+
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.json() == first.json()
+    assert first.json()["counts"] == {"waiting": 1, "refused": 1}
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    for reused in (other, elsewhere, document):
+        assert reused.status_code == 409
+        assert reused.json()["code"] == "idempotency_key_reused"
+    assert len(await world.rows(IMPORTS)) == 1
+    assert len(await world.rows(IMPORT_ITEMS)) == 2
+    assert len(await world.rows(DOCUMENTS)) == 1
+
+
+async def test_the_same_import_at_once_is_done_once(world: GatewayWorld) -> None:
+    body = b"\n".join(b'{"name": "%d", "text": "b"}' % n for n in range(300))
+
+    answers = await asyncio.gather(*(send(world, body, "k1") for _ in range(4)))
+
+    assert {each.status_code for each in answers} == {202}
+    assert len({each.json()["id"] for each in answers}) == 1
+    assert len(await world.rows(IMPORTS)) == 1
+    assert len(await world.rows(IMPORT_ITEMS)) == 300
+
+
+async def test_an_import_whose_first_try_was_cut_off_is_tried_again(
+    world: GatewayWorld,
+) -> None:
+    line = b'{"name": "a", "text": "b"}'
+    stored = asyncio.Event()
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b"\n".join(line for _ in range(250)) + b"\n"
+        stored.set()
+        await asyncio.Event().wait()
+
+    first = asyncio.create_task(
+        world.client.post(
+            "/v1/imports",
+            params={"collection": "books"},
+            content=half(),
+            headers=NDJSON | {"Idempotency-Key": "k1"},
+        )
+    )
+    await stored.wait()
+    first.cancel()
+    await asyncio.wait({first})
+    assert world.parts.admission.accepting == 0
+
+    again = await send(world, line, "k1")
+
+    assert again.status_code == 202
+    assert "idempotent-replayed" not in again.headers
+    assert again.json()["total"] == 1
 
 
 async def test_an_import_waits_while_what_is_ahead_waits(world: GatewayWorld) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from headrace_gateway.imports import items_of
+from headrace_gateway.import_lines import items_of
 from headrace_gateway.jobs import Item
 from headrace_gateway.problems import Problem
 

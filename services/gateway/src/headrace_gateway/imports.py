@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 from starlette.requests import Request
+from starlette.responses import Response
 
-from headrace_gateway.drafts import CollectionName, NewDocument, OnConflict, Word
-from headrace_gateway.jobs import ACCEPTED, REFUSED, WAITING, Item, Jobs
+from headrace_gateway.documents import IdempotencyKey
+from headrace_gateway.drafts import CollectionName, OnConflict, Word
+from headrace_gateway.idempotency import Answer
+from headrace_gateway.jobs import ACCEPTED, REFUSED, WAITING, Jobs
 from headrace_gateway.parts import Parts
 from headrace_gateway.problems import Problem, not_found
+from headrace_gateway.receiving import Import, Receiver
 from headrace_gateway.records import Row
-from headrace_gateway.requests import Patience, body_of, parsed, principal_of
+from headrace_gateway.requests import Patience, body_of, principal_of
 from headrace_gateway.views import ErrorView, when
 
 NDJSON = "application/x-ndjson"
 
 _LONGEST_S = 12 * 3600.0
 """``sweeper`` drops what is not whole after a day."""
-_MOST = 1_000_000
-"""Lines of an import: each is a row, however short it is."""
-_ITEMS = 200
-_BYTES = 4 * 1024 * 1024
-"""Of what is held before it is written."""
 _ID = r"^[0-9a-f-]{36}$"
 
 
@@ -68,6 +67,7 @@ class ItemPage(BaseModel):
 def router(parts: Parts) -> APIRouter:
     """The routes."""
     jobs = parts.jobs
+    receiver = Receiver(jobs, parts.clock, parts.settings.max_json_bytes)
     routes = APIRouter(prefix="/v1/imports", tags=["imports"])
     body = {
         "requestBody": {
@@ -79,8 +79,10 @@ def router(parts: Parts) -> APIRouter:
     @routes.post("", status_code=202, openapi_extra=body)
     async def start(
         request: Request,
+        response: Response,
         collection: CollectionName,
         on_conflict: OnConflict = OnConflict.FAIL,
+        idempotency_key: IdempotencyKey = None,
     ) -> JobView:
         """Take a document a line, as `POST /v1/documents` takes it in JSON.
 
@@ -95,29 +97,21 @@ def router(parts: Parts) -> APIRouter:
                 f"an import comes as {NDJSON}",
                 headers={"Accept": NDJSON},
             )
-        principal, id_ = principal_of(request), parts.intake.new_id()
+        principal = principal_of(request)
+        asked = Import(
+            id=parts.intake.new_id(),
+            tenant=principal.tenant,
+            collection=collection,
+            on_conflict=on_conflict,
+            key=idempotency_key,
+            body=_body(request, parts),
+        )
         with parts.admission.slot(principal, stored=True):
-            await jobs.begin(
-                id_,
-                tenant=principal.tenant,
-                collection=collection,
-                on_conflict=on_conflict,
-                now_ms=parts.clock.now_ms(),
-            )
-            try:
-                async for items in items_of(
-                    _body(request, parts),
-                    collection=collection,
-                    longest=parts.settings.max_json_bytes,
-                    most=_MOST,
-                ):
-                    await jobs.add(id_, items)
-            except Problem:
-                await jobs.drop(id_)
-                raise
-            await jobs.complete(id_, now_ms=parts.clock.now_ms())
+            answer, replayed = await receiver.receive(asked)
+        if replayed:
+            response.headers["Idempotent-Replayed"] = "true"
         parts.feeder.wake()
-        return await _view(jobs, await _job(jobs, principal.tenant, id_))
+        return _shown(answer, answer["counts"])
 
     @routes.get("")
     async def list_jobs(
@@ -173,13 +167,19 @@ async def _job(jobs: Jobs, tenant: str, id_: str) -> Row:
 
 async def _view(jobs: Jobs, row: Row) -> JobView:
     total, counts = await jobs.counts(row["tenant"], row["id"])
-    under_way = sum(counts[each] for each in (WAITING, "queued", "processing"))
+    return _shown(row, counts, total=total)
+
+
+def _shown(
+    job: Row | Answer, counts: Mapping[str, int], *, total: int | None = None
+) -> JobView:
+    under_way = (counts.get(each) for each in (WAITING, "queued", "processing"))
     return JobView(
-        id=row["id"],
-        collection=row["collection"],
-        created_at=when(row["created_ms"]),
-        total=total,
-        done=not under_way,
+        id=job["id"],
+        collection=job["collection"],
+        created_at=when(job["created_ms"]),
+        total=sum(counts.values()) if total is None else total,
+        done=not any(under_way),
         counts={state: count for state, count in counts.items() if count},
     )
 
@@ -188,79 +188,6 @@ def _body(request: Request, parts: Parts) -> AsyncIterator[bytes]:
     settings = parts.settings
     patience = Patience(settings.read_s, _LONGEST_S, parts.clock)
     return body_of(request, limit=settings.max_upload_bytes, patience=patience)
-
-
-async def items_of(
-    body: AsyncIterator[bytes], *, collection: str, longest: int, most: int
-) -> AsyncIterator[list[Item]]:
-    """The lines, some at a time.
-
-    Args:
-        body: as it comes.
-        collection: of lines that name none.
-        longest: bytes of a line; a longer one is refused by itself.
-        most: lines.
-
-    Raises:
-        Problem: there are more.
-    """
-    items: list[Item] = []
-    size = 0
-    number = 0
-    async for line in _lines(body, limit=longest):
-        number += 1
-        if number > most:
-            raise Problem(
-                413,
-                "too_many_lines",
-                f"the import has more than {most:,} lines",
-                advice="send several imports",
-            )
-        if line.strip():
-            items.append(_of_line(number, line, collection))
-            size += len(line)
-        if len(items) >= _ITEMS or size >= _BYTES:
-            yield items
-            items, size = [], 0
-    if items:
-        yield items
-
-
-async def _lines(body: AsyncIterator[bytes], *, limit: int) -> AsyncIterator[bytes]:
-    """A line beyond the limit comes cut, which no JSON survives."""
-    rest = bytearray()
-    async for piece in body:
-        first, *others = piece.split(b"\n")
-        rest += first[: limit + 1 - len(rest)]
-        for other in others:
-            yield bytes(rest)
-            rest = bytearray(other[: limit + 1])
-    if rest:
-        yield bytes(rest)
-
-
-def _of_line(number: int, line: bytes, collection: str) -> Item:
-    try:
-        asked = parsed(_with_collection(line, collection), NewDocument)
-    except Problem as problem:
-        faults = problem.extra.get("errors", ())
-        said = "; ".join(f"{each['field']}: {each['message']}" for each in faults)
-        return Item(number, failure=_failure("invalid_item", said or problem.detail))
-    return Item(number, asked.name, asked.model_dump(mode="json"))
-
-
-def _with_collection(line: bytes, collection: str) -> bytes:
-    """With the job's collection where the line names none."""
-    text = line.strip()
-    if not text.startswith(b"{"):
-        return text
-    # Before what the line says: of two the last one counts.
-    more = b"," if text[1:].lstrip()[:1] != b"}" else b""
-    return b'{"collection":"' + collection.encode() + b'"' + more + text[1:]
-
-
-def _failure(code: str, message: str) -> dict[str, str]:
-    return {"code": code, "message": message[:1024]}
 
 
 def _item(row: Row) -> ItemView:

@@ -12,11 +12,15 @@ from sqlalchemy import delete, func, insert, select, update
 from headrace.database.documents import DOCUMENTS, IMPORT_ITEMS, IMPORTS
 from headrace.database.engine import Database
 from headrace.database.processing import JOB_DOCUMENTS
+from headrace_gateway.drafts import Once
+from headrace_gateway.idempotency import Answer, answer_to, begin, end, known
 from headrace_gateway.records import Row
 
 WAITING = "waiting"
 ACCEPTED = "accepted"
 REFUSED = "refused"
+
+_DROPPED = 10_000
 
 _I = IMPORT_ITEMS.c
 
@@ -29,6 +33,11 @@ class Item:
     name: str = ""
     payload: dict[str, Any] | None = None
     failure: dict[str, str] | None = None
+
+    @property
+    def state(self) -> str:
+        """Where it begins."""
+        return WAITING if self.failure is None else REFUSED
 
 
 class Jobs:
@@ -58,7 +67,7 @@ class Jobs:
             {
                 "import_id": id_,
                 "number": item.number,
-                "state": WAITING if item.failure is None else REFUSED,
+                "state": item.state,
                 "name": item.name,
                 "payload": item.payload,
                 "failure": item.failure,
@@ -68,16 +77,55 @@ class Jobs:
         async with self._database.writing() as connection:
             await connection.execute(insert(IMPORT_ITEMS), rows)
 
-    async def complete(self, id_: str, *, now_ms: int) -> None:
-        """All of it was read: from now on it is worked on."""
-        statement = update(IMPORTS).where(IMPORTS.c.id == id_)
+    async def complete(
+        self, id_: str, *, tenant: str, now_ms: int, asked: Once | None, answer: Answer
+    ) -> Answer | None:
+        """All of it was read: from now on it is worked on.
+
+        Where the same request was answered before, that answer, and nothing is done.
+
+        Raises:
+            Problem: another request had the key.
+        """
         async with self._database.writing() as connection:
-            await connection.execute(statement.values(complete_ms=now_ms))
+            if asked is not None:
+                before = await begin(connection, tenant, asked, now_ms=now_ms)
+                if before is not None:
+                    return before
+                await end(connection, tenant, asked, answer)
+            await connection.execute(
+                update(IMPORTS).where(IMPORTS.c.id == id_).values(complete_ms=now_ms)
+            )
+        return None
+
+    async def known_key(self, tenant: str, key: str) -> bool:
+        """Whether some request with that key was answered."""
+        async with self._database.reading() as connection:
+            return await known(connection, tenant, key)
+
+    async def answered(self, tenant: str, asked: Once) -> Answer | None:
+        """The answer that the same request had, if it came before.
+
+        Raises:
+            Problem: another request had that key.
+        """
+        async with self._database.reading() as connection:
+            return await answer_to(connection, tenant, asked)
 
     async def drop(self, id_: str) -> None:
-        """Forget a job that was cut off."""
+        """Forget a job that was cut off, some items at a time: others write too.
+
+        Whoever dies in between leaves less of one that nobody works on.
+        """
+        items = IMPORT_ITEMS.alias()
+        some = select(items.c.number).where(items.c.import_id == id_).limit(_DROPPED)
+        part = delete(IMPORT_ITEMS).where(_I.import_id == id_, _I.number.in_(some))
+        while True:
+            async with self._database.writing() as connection:
+                gone = await connection.execute(part)
+            if not gone.rowcount:
+                break
         async with self._database.writing() as connection:
-            await connection.execute(delete(IMPORT_ITEMS).where(_I.import_id == id_))
             await connection.execute(delete(IMPORTS).where(IMPORTS.c.id == id_))
 
     async def cut_off(self, *, before_ms: int) -> list[str]:
