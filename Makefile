@@ -9,10 +9,10 @@ help: ## Show this
 
 setup: .venv/.user ## Put everything into .venv; .venv/bin/headrace is the command
 
-.venv/.user: requirements/build.txt requirements/all.txt $(SOURCES) scripts/setup
+.venv/.user: requirements/build.txt requirements/all.txt requirements/left-out.txt $(SOURCES) scripts/setup
 	scripts/setup user
 
-.venv/.dev: requirements/build.txt requirements/dev.txt $(SOURCES) scripts/setup
+.venv/.dev: requirements/build.txt requirements/dev.txt requirements/left-out.txt $(SOURCES) scripts/setup
 	scripts/setup dev
 
 demo: .venv/.user ## Index the documents in examples/documents and search them

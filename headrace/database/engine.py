@@ -159,11 +159,18 @@ def _engine(url: URL, *, statement_s: float | None, **pool: Any) -> AsyncEngine:
     # Errors are logged, and values may be names, keys and contents.
     pool["hide_parameters"] = True
     if url.get_backend_name() == "postgresql":
-        return create_async_engine(
-            url,
-            connect_args={"timeout": CONNECT_S, "command_timeout": statement_s},
-            **pool,
-        )
+        try:
+            return create_async_engine(
+                url,
+                connect_args={"timeout": CONNECT_S, "command_timeout": statement_s},
+                **pool,
+            )
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"DATABASE_URL: PostgreSQL needs the package {error.name}: install the "
+                "packages of requirements/gateway.txt (in a checkout, `scripts/setup "
+                "server`)"
+            ) from error
     engine = create_async_engine(url, **pool)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)

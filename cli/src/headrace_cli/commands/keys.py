@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from types import ModuleType
 from typing import Annotated
 
 import typer
 
 from headrace_cli import options
-from headrace_cli.output import Output
 
 
 class ScopeOption(StrEnum):
@@ -53,29 +51,25 @@ def create(
     To replace a key, make a second one of the same tenant and label, hand it out, then
     revoke the first. The tenant * is for those who run the pipeline: /v1/admin alone.
     """
+    from headrace.database.keys import Scope
+    from headrace_cli.key_work import NewKey, create_key
     from headrace_cli.performing import perform
 
-    async def work(output: Output) -> int:
-        keys = _key_work()
-        wanted = keys.NewKey(
-            tenant=tenant,
-            scopes=frozenset(map(keys.Scope, scopes or [ScopeOption.READ])),
-            label=label,
-            days=days,
-        )
-        return int(await keys.create_key(wanted, output))
-
-    perform(work, as_json=as_json)
+    wanted = NewKey(
+        tenant=tenant,
+        scopes=frozenset(map(Scope, scopes or [ScopeOption.READ])),
+        label=label,
+        days=days,
+    )
+    perform(lambda output: create_key(wanted, output), as_json=as_json)
 
 
 def list_keys(*, as_json: options.Json = False) -> None:
     """List all keys, without what is secret of them."""
+    from headrace_cli.key_work import list_all
     from headrace_cli.performing import perform
 
-    async def work(output: Output) -> int:
-        return int(await _key_work().list_all(output))
-
-    perform(work, as_json=as_json)
+    perform(list_all, as_json=as_json)
 
 
 def revoke(
@@ -84,26 +78,7 @@ def revoke(
     as_json: options.Json = False,
 ) -> None:
     """End a key; within 5 s no gateway takes it any more."""
+    from headrace_cli.key_work import revoke_key
     from headrace_cli.performing import perform
 
-    async def work(output: Output) -> int:
-        return int(await _key_work().revoke_key(key, output))
-
-    perform(work, as_json=as_json)
-
-
-def _key_work() -> ModuleType:
-    """What does it; it needs packages that only machines with a gateway have."""
-    from headrace_cli.failures import EXIT_CONFIGURATION, CommandFailed
-
-    try:
-        from headrace_cli import key_work
-    except ModuleNotFoundError as error:
-        raise CommandFailed(
-            "not_installed",
-            f"what reaches the gateway's database is not installed here: {error}",
-            advice="In a checkout: .venv/bin/uv pip install --python .venv/bin/python "
-            "--no-deps --require-hashes -r requirements/gateway.txt",
-            exit_code=EXIT_CONFIGURATION,
-        ) from error
-    return key_work
+    perform(lambda output: revoke_key(key, output), as_json=as_json)

@@ -9,10 +9,11 @@ from typing import Any
 import httpx
 import jwt
 import structlog
+from jwt.algorithms import has_crypto
 
 from headrace.clock import Clock
 from headrace.database.keys import Scope
-from headrace.errors import SharedFailure
+from headrace.errors import ConfigurationError, SharedFailure
 from headrace_gateway.principals import OPERATOR, Principal
 from headrace_gateway.settings import GatewaySettings
 
@@ -104,9 +105,19 @@ class JwksCache:
 
 
 class OidcTokens:
-    """Checks tokens."""
+    """Checks tokens.
+
+    Raises:
+        ConfigurationError: what checks signatures is not installed.
+    """
 
     def __init__(self, settings: GatewaySettings, *, keys: JwksCache) -> None:
+        if not has_crypto:
+            raise ConfigurationError(
+                "HEADRACE_AUTH_MODE is oidc, which needs the package cryptography: "
+                "install the packages of requirements/gateway.txt (in a checkout, "
+                "`scripts/setup server`)"
+            )
         self._settings = settings
         self._keys = keys
 
