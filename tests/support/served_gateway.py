@@ -45,7 +45,7 @@ class Served:
             listening = listen("127.0.0.1", 0)
             port = listening.getsockname()[1]
             self.url = f"http://127.0.0.1:{port}"
-            self._server = HttpServer(world.app, drain_s=2)
+            self._server = HttpServer(world.app, drain_s=2, head_s=30)
             running = asyncio.create_task(self._server.run_on(listening))
             relaying = asyncio.create_task(world.parts.relay.run())
             await eventually(lambda: self._server and self._server.started)

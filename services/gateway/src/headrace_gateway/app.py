@@ -241,7 +241,8 @@ class _Process:
             told = settings.http_file if number == 0 else ""
             address = await tell_address(listening, told)
             _log.info("the API listens", address=address)
-            servers.append((HttpServer(app, drain_s=settings.drain_s), listening))
+            server = HttpServer(app, drain_s=settings.drain_s, head_s=settings.read_s)
+            servers.append((server, listening))
         return servers
 
     async def _until_stopped(self, start: Awaitable[None]) -> bool:

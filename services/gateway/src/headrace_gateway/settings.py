@@ -70,7 +70,10 @@ class GatewaySettings(ProviderSettings, DatabaseSettings):
         4 * MIB, ge=1024, description="Of a JSON body, and of one line of an import."
     )
     read_s: float = Field(
-        30.0, gt=0, description="Without a byte of the body for this long: 408."
+        30.0,
+        gt=0,
+        description="Without a byte of the body for this long: 408; without a whole "
+        "head, the connection ends.",
     )
     accepting: int = Field(
         50, ge=1, description="Documents being accepted at once; beyond it 503."
