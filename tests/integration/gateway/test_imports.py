@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from headrace_gateway.jobs import Item
+from sqlalchemy import update
 
 from headrace.database.documents import DOCUMENTS, IMPORT_ITEMS, IMPORTS, OUTBOX
 from headrace.database.merging import merge_statuses, status_row
@@ -164,6 +166,50 @@ async def test_an_import_waits_while_what_is_ahead_waits(world: GatewayWorld) ->
     assert await world.parts.feeder.feed_some() is None
     world.waiting.seconds = 0
     assert await world.parts.feeder.feed_some() == 1
+
+
+async def test_a_large_import_does_not_starve_a_small_one(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path, auth="keys") as world:
+        ann, bob = await world.key("ann"), await world.key("bob")
+
+        async def imported(count: int, headers: dict[str, str], collection: str) -> str:
+            body = b"".join(b'{"name": "%d", "text": "t"}\n' % n for n in range(count))
+            answer = await world.client.post(
+                f"/v1/imports?collection={collection}",
+                content=body,
+                headers=NDJSON | headers,
+            )
+            return str(answer.json()["id"])
+
+        large = [await imported(500, ann, f"c{number}") for number in range(3)]
+        small = await imported(20, bob, "c")
+        await world.parts.feeder.feed_some()
+        await world.parts.feeder.feed_some()
+
+        fed = Counter(
+            row["import_id"]
+            for row in await world.rows(IMPORT_ITEMS)
+            if row["state"] == "accepted"
+        )
+        assert fed[small] == 20
+        assert all(fed[each] for each in large)
+
+
+async def test_an_item_that_this_release_cannot_read_ends_nothing(
+    world: GatewayWorld,
+) -> None:
+    job = await start(world, [{"name": f"{n}", "text": "t"} for n in range(2)])
+    async with world.database.writing() as connection:
+        await connection.execute(
+            update(IMPORT_ITEMS)
+            .where(IMPORT_ITEMS.c.number == 1)
+            .values(payload={"from": "the future"})
+        )
+
+    assert await world.parts.feeder.feed_some() == 2
+
+    shown = (await world.client.get(f"/v1/imports/{job['id']}")).json()
+    assert shown["counts"] == {"queued": 1, "refused": 1}
 
 
 async def test_two_gateways_make_each_document_once(world: GatewayWorld) -> None:

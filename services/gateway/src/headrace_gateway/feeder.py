@@ -1,7 +1,8 @@
 """Makes documents of imports, no faster than they can be worked on.
 
 An item is accepted by the same transaction that makes its document, so that it becomes
-one document however many gateways feed, and whenever they die.
+one document however many gateways feed, and whenever they die. Tenants and jobs are fed
+in turn: a large import delays the others by its share, not by its length.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 import structlog
+from pydantic import ValidationError
 
 from headrace.backpressure import Intake as Pressure
 from headrace.backpressure import IntakeLimits, Verdict, admit
@@ -20,11 +22,13 @@ from headrace_gateway.intake import Intake, ItemTaken
 from headrace_gateway.jobs import Jobs
 from headrace_gateway.problems import Problem
 from headrace_gateway.records import Row
+from headrace_gateway.turns import Turns
 from headrace_gateway.uploads import Uploads, object_key
 
 _log = structlog.get_logger(__name__)
 
 _AT_ONCE = 50
+_JOBS_AT_ONCE = 10
 _LOOK_S = 5.0
 """Another gateway may have taken an import in, and died."""
 _PAUSE_S = 1.0
@@ -60,6 +64,7 @@ class Feeder:
         self._ahead_s = ahead_s
         self._outbox_s = outbox_s
         self._more = asyncio.Event()
+        self._turns = Turns()
 
     def wake(self) -> None:
         """There may be something to feed."""
@@ -98,7 +103,12 @@ class Feeder:
         )
         if admit(pressure, self._limits).verdict is not Verdict.ADMIT:
             return None
-        rows = await self._jobs.next_items(_AT_ONCE)
+        jobs = self._turns.next(await self._jobs.waiting(), _JOBS_AT_ONCE)
+        if not jobs:
+            return 0
+        rows = await self._jobs.next_items(
+            [id_ for _, id_ in jobs], each=_AT_ONCE // len(jobs)
+        )
         for row in rows:
             await self._feed(row)
         return len(rows)
@@ -109,11 +119,16 @@ class Feeder:
         except ItemTaken:
             return
         except Problem as problem:
-            failure = {"code": problem.code, "message": problem.detail}
-            await self._jobs.refuse(row["import_id"], row["number"], failure)
+            await self._refuse(row, problem.code, problem.detail)
         except DocumentFailure as error:
-            failure = {"code": error.code, "message": error.message}
-            await self._jobs.refuse(row["import_id"], row["number"], failure)
+            await self._refuse(row, error.code, error.message)
+        except ValidationError:
+            # Written by another release. It must not end each gateway that reads it.
+            await self._refuse(row, "invalid_item", "this release cannot read it")
+
+    async def _refuse(self, row: Row, code: str, message: str) -> None:
+        failure = {"code": code, "message": message}
+        await self._jobs.refuse(row["import_id"], row["number"], failure)
 
     async def _accept(self, row: Row) -> None:
         asked = NewDocument(**row["payload"])

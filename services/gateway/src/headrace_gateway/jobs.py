@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, exists, func, insert, select, update
 
 from headrace.database.documents import DOCUMENTS, IMPORT_ITEMS, IMPORTS
 from headrace.database.engine import Database
@@ -21,6 +21,7 @@ ACCEPTED = "accepted"
 REFUSED = "refused"
 
 _DROPPED = 10_000
+_JOBS = 10_000
 
 _I = IMPORT_ITEMS.c
 
@@ -136,17 +137,37 @@ class Jobs:
         async with self._database.reading() as connection:
             return list((await connection.execute(query)).scalars())
 
-    async def next_items(self, limit: int) -> list[Row]:
-        """What is to be accepted next, with what its job says."""
+    async def waiting(self) -> list[tuple[str, str]]:
+        """Tenant and id of complete jobs with something to be accepted, oldest first.
+
+        Not beyond a number: those after them come when some of these have ended.
+        """
         query = (
-            select(IMPORT_ITEMS, IMPORTS.c.tenant, IMPORTS.c.on_conflict)
-            .join(IMPORTS, IMPORTS.c.id == _I.import_id)
-            .where(IMPORTS.c.complete_ms.is_not(None), _I.state == WAITING)
-            .order_by(_I.import_id, _I.number)
-            .limit(limit)
+            select(IMPORTS.c.tenant, IMPORTS.c.id)
+            .where(
+                IMPORTS.c.complete_ms.is_not(None),
+                exists().where(_I.import_id == IMPORTS.c.id, _I.state == WAITING),
+            )
+            .order_by(IMPORTS.c.id)
+            .limit(_JOBS)
         )
         async with self._database.reading() as connection:
-            return list((await connection.execute(query)).mappings())
+            return [(tenant, id_) for tenant, id_ in await connection.execute(query)]
+
+    async def next_items(self, ids: Sequence[str], *, each: int) -> list[Row]:
+        """What is to be accepted next of some jobs, with what the job says."""
+        found: list[Row] = []
+        async with self._database.reading() as connection:
+            for id_ in ids:
+                query = (
+                    select(IMPORT_ITEMS, IMPORTS.c.tenant, IMPORTS.c.on_conflict)
+                    .join(IMPORTS, IMPORTS.c.id == _I.import_id)
+                    .where(_I.import_id == id_, _I.state == WAITING)
+                    .order_by(_I.number)
+                    .limit(each)
+                )
+                found += (await connection.execute(query)).mappings()
+        return found
 
     async def refuse(self, id_: str, number: int, failure: dict[str, str]) -> None:
         """An item that cannot become a document."""
