@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import re
 import sys
 from collections.abc import AsyncIterator, Generator
@@ -14,10 +15,12 @@ import pytest
 import pytest_asyncio
 
 from headrace.messages import Stage
+from tests.faults.front import Front
 from tests.faults.harness import Harness
 from tests.faults.machines import StageMachine
 from tests.faults.reporting import Report, Row
 from tests.faults.stack import FaultStack
+from tests.support.postgres import PostgresMissing
 
 _ROW = pytest.StashKey[Row]()
 _FAILED = pytest.StashKey[bool]()
@@ -44,13 +47,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     With two workers (``--dist loadgroup``) they run beside the one that has the stack.
     """
-    items.sort(key=lambda item: (needs_stack(item), not reads_all(item)))
+    items.sort(
+        key=lambda item: (needs_stack(item), needs_front(item), not reads_all(item))
+    )
     for item in filter(needs_stack, items):
         item.add_marker(pytest.mark.xdist_group("stack"))
 
 
 def needs_stack(item: pytest.Item) -> bool:
     return "harness" in getattr(item, "fixturenames", ())
+
+
+def needs_front(item: pytest.Item) -> bool:
+    """Whether it is about gateway and registry: a stack of its own, with both."""
+    return "front" in getattr(item, "fixturenames", ())
 
 
 def reads_all(item: pytest.Item) -> bool:
@@ -79,7 +89,9 @@ def pytest_runtest_makereport(
         item.stash[_FAILED] = True
         harness = getattr(item, "funcargs", {}).get("harness")
         if isinstance(harness, Harness) and report.when == "call":
-            for machine in harness.stack.stages.values():
+            front = harness.stack.front
+            services = front.machines if front else ()
+            for machine in (*services, *harness.stack.stages.values()):
                 words = machine.last_words()[-_LAST_WORDS:]
                 report.sections.append((f"log of {machine.name}", words))
         if item.get_closest_marker("row"):
@@ -118,8 +130,15 @@ class Suite:
     def __init__(self) -> None:
         self._stack: FaultStack | None = None
 
-    async def stack(self) -> FaultStack:
-        """One that works as usual: the one there is, or another."""
+    async def stack(self, *, front: bool = False) -> FaultStack:
+        """One that works as usual: the one there is, or another.
+
+        Args:
+            front: with gateway and registry; then one that has no past, all of which
+                the registry would read.
+        """
+        if self._stack is not None and front and self._stack.front is None:
+            await self.discard()
         if self._stack is not None:
             try:
                 await self._tidy(self._stack)
@@ -131,6 +150,8 @@ class Suite:
         stack = FaultStack()
         await stack.start()
         self._stack = stack
+        if front:
+            await stack.start_front()
         return stack
 
     async def discard(self) -> None:
@@ -150,6 +171,8 @@ class Suite:
             *map(stack.remove, spares),
             *(self._as_usual(stack.stages[stage]) for stage in Stage),
         )
+        if stack.front is not None:
+            await stack.front.tidy()
         stack.provider.forget()
 
     async def _as_usual(self, machine: StageMachine) -> None:
@@ -174,7 +197,12 @@ async def harness(
     suite: Suite, request: pytest.FixtureRequest
 ) -> AsyncIterator[Harness]:
     """See ``harness.py``."""
-    stack = await suite.stack()
+    try:
+        stack = await suite.stack(front=needs_front(request.node))
+    except PostgresMissing as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
     harness = Harness(stack, collection=f"{next(_numbers)}-{name[:60]}")
     try:
@@ -190,3 +218,10 @@ async def harness(
         raise
     if harness.spoilt or request.node.stash.get(_FAILED, False):
         await suite.discard()
+
+
+@pytest.fixture
+def front(harness: Harness) -> Front:
+    """See ``front.py``."""
+    assert harness.stack.front is not None
+    return harness.stack.front

@@ -265,6 +265,13 @@ class Harness:
         event = DocumentEvent(self.key(document), operation=Operation.DELETE)
         self._count(event, text=None)
 
+    def promised(self, document: str, text: str, *, version: int = 1) -> None:
+        """Count a document that the gateway has answered with 202."""
+        event = DocumentEvent(
+            self.key(document), inline=text.encode(), source_version=version
+        )
+        self._count(event, text)
+
     async def send_raw(
         self,
         value: bytes | None,

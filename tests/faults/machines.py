@@ -19,7 +19,6 @@ from headrace_local.parts import Part, Program
 from headrace_local.processes import ManagedProcess
 from prometheus_client.parser import text_string_to_metric_families
 
-from headrace.messages import Stage
 from tests.faults.injected.failpoints import HIT
 from tests.support.eventually import eventually
 
@@ -124,10 +123,10 @@ class PartMachine(Machine):
 
 
 class StageMachine(Machine):
-    """One process of a stage.
+    """One process of a stage, of the registry or the gateway.
 
     Args:
-        stage: which.
+        stage: which, or the service's name.
         name: of the process; several may be of one stage.
         directory: for its files.
         environment: asked at each start.
@@ -135,7 +134,7 @@ class StageMachine(Machine):
 
     def __init__(
         self,
-        stage: Stage,
+        stage: str,
         *,
         name: str,
         directory: Path,

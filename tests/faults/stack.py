@@ -28,6 +28,7 @@ from headrace import topics
 from headrace.kafka import client_options
 from headrace.messages import Stage
 from headrace.settings import Settings
+from tests.faults.front import Front
 from tests.faults.machines import PartMachine, StageMachine
 from tests.faults.provider import FaultProvider
 from tests.faults.proxy import HOST, Faults, Proxy
@@ -71,6 +72,23 @@ STAGE_ENVIRONMENT: Mapping[str, str] = {
     "HEADRACE_INDEX_SWEEP_INTERVAL_S": "2",
 }
 
+_FRONT_ENVIRONMENT: Mapping[str, str] = {
+    name: STAGE_ENVIRONMENT[name]
+    for name in (
+        "PYTHONPATH",
+        "PYTHONUNBUFFERED",
+        "HEADRACE_DRAIN_S",
+        "HEADRACE_SESSION_TIMEOUT_S",
+        "HEADRACE_METADATA_AGE_S",
+    )
+}
+
+
+def mutation() -> dict[str, str]:
+    """Of `python -m tests.faults.mutate`; see injected/mutations.py."""
+    names = {"HEADRACE_MUTATION"} & os.environ.keys()
+    return {name: os.environ[name] for name in names}
+
 
 class FaultStack:
     """Broker, store, provider and one process of each stage.
@@ -79,6 +97,7 @@ class FaultStack:
         settings: with addresses past the proxies.
         provider: what the embedder asks.
         stages: by name, the spare ones that run too.
+        front: gateway and registry, once they were asked for.
     """
 
     def __init__(self, overrides: Mapping[str, Any] | None = None) -> None:
@@ -87,6 +106,7 @@ class FaultStack:
         self._proxies: dict[tuple[str, str], Proxy] = {}
         self.provider = FaultProvider(dimensions=DIMENSIONS)
         self.stages: dict[str, StageMachine] = {}
+        self.front: Front | None = None
         self.directory = Path()
         self.settings = Settings()
 
@@ -112,6 +132,17 @@ class FaultStack:
     async def close(self) -> None:
         """Stop everything and remove its files."""
         await self._life.aclose()
+
+    async def start_front(self) -> None:
+        """Gateway and registry too, for as long as the stack runs.
+
+        Raises:
+            PostgresMissing: their database cannot be had.
+        """
+        usual = {**self.direct_environment(), **_FRONT_ENVIRONMENT, **mutation()}
+        front = Front(self.directory, self.settings, usual)
+        await self._life.enter_async_context(front)
+        self.front = front
 
     async def _start_proxies(self, life: AsyncExitStack) -> None:
         store, provider = free_port(), urlsplit(self.provider.base_url).port
@@ -237,13 +268,10 @@ class FaultStack:
             "QDRANT_URL": f"http://{HOST}:{ports['store']}",
             "OPENAI_BASE_URL": f"http://{HOST}:{ports['provider']}/v1",
         }
-        # Of `python -m tests.faults.mutate`; see injected/mutations.py.
-        names = {"HEADRACE_MUTATION"} & os.environ.keys()
-        mutation = {name: os.environ[name] for name in names}
         return {
             **self.direct_environment(),
             **STAGE_ENVIRONMENT,
-            **mutation,
+            **mutation(),
             **through,
         }
 

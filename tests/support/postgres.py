@@ -56,6 +56,11 @@ class Postgres:
     def sql(self, statement: str) -> str:
         return _run([str(self.bin / "psql"), "-qAtc", statement, self.url()])
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and not stopped since."""
+        return self._process is not None
+
     def start(self) -> None:
         """Returns once it answers. Of the main thread: it dies with who starts it."""
         with (self.data.parent / "log").open("ab") as log:

@@ -33,7 +33,11 @@ if "HEADRACE_DEADLY" in os.environ:
     import deadly
 
     deadly.install(os.environ["HEADRACE_DEADLY"])
-if "HEADRACE_TIMES_SCALE" in os.environ and "headrace_embedder" in sys.orig_argv:
+if "HEADRACE_TIMES_SCALE" in os.environ:
     import times
 
-    times.install(float(os.environ["HEADRACE_TIMES_SCALE"]))
+    scale = float(os.environ["HEADRACE_TIMES_SCALE"])
+    if "headrace_embedder" in sys.orig_argv:
+        times.install_in_embedder(scale)
+    if "headrace_gateway" in sys.orig_argv:
+        times.install_in_gateway(scale)

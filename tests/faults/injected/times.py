@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 
-def install(scale: float) -> None:
+def install_in_gateway(scale: float) -> None:
+    """Of what a dead gateway has claimed, and nobody else sends."""
+    from headrace_gateway import relay  # noqa: PLC0415
+
+    relay._CLAIM_MS = int(relay._CLAIM_MS * scale)
+
+
+def install_in_embedder(scale: float) -> None:
     """Of the embedder's pauses: half-open, and what only people can change."""
     from headrace_embedder import breaker, calls  # noqa: PLC0415
     from headrace_embedder.providers import openai_errors  # noqa: PLC0415
