@@ -107,6 +107,9 @@ class Demand:
     current: int
     held: bool
     """Kept from work by something outside the stage: adding replicas adds nothing."""
+    paused: bool = False
+    """By people: whoever is there stays, so that it goes on at once when they resume.
+    """
 
 
 def wanted_replicas(demand: Demand, *, max_replicas: int, target_drain_s: float) -> int:
@@ -115,6 +118,8 @@ def wanted_replicas(demand: Demand, *, max_replicas: int, target_drain_s: float)
     Never more than partitions to work on, nor than ``max_replicas``; none only where
     there is nothing to do.
     """
+    if demand.paused:
+        return min(demand.current, max_replicas)
     lag = sum(demand.lag)
     busy = max(demand.busy_partitions, sum(1 for records in demand.lag if records))
     if busy == 0:

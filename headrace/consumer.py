@@ -131,6 +131,19 @@ class ConsumingLoop:
         """Records that are worked on, or were and wait for their next try."""
         return self._assignment.in_work()
 
+    def obey(self, *, paused: bool) -> None:
+        """People pause the stage, or let it go on: at once, and until they say so.
+
+        While it is paused nothing is read nor started, further tries neither. What is
+        in work ends and is committed, and the partitions stay ours.
+        """
+        self._pauses.by_operator = paused
+        assignment = self._assignment
+        if assignment.open:
+            self._pauses.tick(assignment.partitions.values())
+            self._workflow.start_ready(assignment)
+        self._workflow.idle.set()
+
     # -- life -------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -187,7 +200,8 @@ class ConsumingLoop:
     def _drained(self) -> bool:
         """Whether nothing runs; what waits for a further try is left to others."""
         assignment = self._assignment
-        return not assignment.running and not assignment.schedule.has_ready
+        startable = assignment.schedule.has_ready and not self._pauses.by_operator
+        return not assignment.running and not startable
 
     async def _guard(self, loop: Coroutine[Any, Any, None]) -> None:
         try:
@@ -253,6 +267,8 @@ class ConsumingLoop:
         # Whoever finds them later must find our name, should we die at once.
         await self._committer.commit(assignment)
         self._assignment = assignment
+        if self._pauses.by_operator:
+            self._pauses.tick(assignment.partitions.values())
         self._metrics.assigned_partitions.set(len(partitions))
         names = [f"{p.topic}/{p.number}" for p in sorted(partitions)]
         _log.info("partitions assigned", partitions=names)
@@ -317,7 +333,9 @@ class ConsumingLoop:
             assignment = self._assignment
             if assignment.open:
                 self._pauses.tick(assignment.partitions.values())
-                self._watchdog.look(assignment.partitions.values())
+                self._watchdog.look(
+                    () if self._pauses.by_operator else assignment.partitions.values()
+                )
                 self._caution.look(assignment)
                 self._workflow.start_ready(assignment)
             if self._workflow.progress_ms:

@@ -27,8 +27,9 @@ from headrace.wire import encode_pause
 _log = structlog.get_logger(__name__)
 
 _AGAIN_S = 1.0
-_POLL_MS = 1000
-"""Records come as soon as they are there; so often it is asked whether the topic is."""
+_IDLE_MS = 5000
+"""A record comes as soon as it is there; where none does for so long, it is asked
+whether the topic is."""
 _PATIENCE_S = 10.0
 """For one question to the broker, and for what there is to be read."""
 _PARTITION = 0
@@ -121,6 +122,7 @@ class ControlFollower:
         consumer = AIOKafkaConsumer(
             **client_options(self._settings),
             enable_auto_commit=False,
+            fetch_max_wait_ms=_IDLE_MS,
             # Where the place we stand at is gone, all is read again.
             auto_offset_reset="none",
         )
@@ -168,7 +170,7 @@ class ControlFollower:
 
     async def _read(self, consumer: AIOKafkaConsumer, state: Control) -> Control | None:
         """The state after what has come; ``None`` where nothing came."""
-        batches = await consumer.getmany(timeout_ms=_POLL_MS)
+        batches = await consumer.getmany(timeout_ms=_IDLE_MS)
         if not batches:
             return None
         for records in batches.values():

@@ -26,6 +26,8 @@ class Reading:
     oldest_age_s: float = 0.0
     stopped_by_ahead: bool = False
     """Whether the next stage's lag keeps all that has lag from being read."""
+    paused: bool = False
+    """Whether people have paused the stage."""
 
     def lag(self) -> dict[int, int]:
         """By partition number, lanes together."""
@@ -65,13 +67,14 @@ class History:
             rate_per_s=self.rate_per_s,
             current=reading.members,
             held=reading.stopped_by_ahead or self._stuck(),
+            paused=reading.paused,
         )
 
     def _learn(self, before: Reading, now: Reading) -> None:
         seconds = now.at_s - before.at_s
         done = _sum(now.committed) - _sum(before.committed)
         least = min(sum(before.lag().values()), sum(now.lag().values()))
-        steady = before.members == now.members > 0
+        steady = before.members == now.members > 0 and not before.paused
         if seconds <= 0 or done <= 0 or least < done or not steady:
             return
         rate = done / seconds / now.members

@@ -6,7 +6,7 @@ One replica, always on: a stage at zero publishes nothing about itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, NoReturn
 
@@ -17,6 +17,8 @@ from pydantic import Field
 from headrace import logs
 from headrace.backpressure import Mark, ahead_of, wanted_replicas
 from headrace.clock import Clock, SystemClock
+from headrace.control import Control
+from headrace.control_topic import ControlFollower
 from headrace.demand import History, Reading
 from headrace.headers import CHUNKS, TOKENS
 from headrace.kafka import client_options
@@ -107,12 +109,18 @@ class LagExporter:
     """Reads all groups and publishes what it finds."""
 
     def __init__(
-        self, settings: LagExporterSettings, *, metrics: LagMetrics, clock: Clock
+        self,
+        settings: LagExporterSettings,
+        *,
+        metrics: LagMetrics,
+        clock: Clock,
+        control: Callable[[], Control],
     ) -> None:
         self._settings = settings
         self._topology = settings.topology
         self._metrics = metrics
         self._clock = clock
+        self._control = control
         self._offsets = GroupOffsets(settings)
         self._oldest = OldestRecords(settings)
         self._histories = {stage: History() for stage in Stage}
@@ -198,6 +206,7 @@ class LagExporter:
                 members=members,
                 oldest_age_s=oldest_s,
                 stopped_by_ahead=self._stopped(stage, offsets, ahead),
+                paused=self._control().paused(stage) is not None,
             )
         )
         wanted = wanted_replicas(
@@ -225,18 +234,24 @@ class LagExporter:
 
 async def _run(settings: LagExporterSettings) -> None:
     metrics = LagMetrics()
-    exporter = LagExporter(settings, metrics=metrics, clock=SystemClock())
+    control = ControlFollower(settings)
+    exporter = LagExporter(
+        settings,
+        metrics=metrics,
+        clock=SystemClock(),
+        control=lambda: control.state,
+    )
     process = Process(settings, registry=metrics.registry)
 
     async def work(stack: AsyncExitStack) -> None:
         stack.push_async_callback(exporter.stop)
-        topics = {
-            topic
-            for stage in Stage
-            for topic in settings.topology.inputs(stage).values()
-        }
-        await wait_for_topics(settings, topics, say=process.say)
-        process.started(lambda: exporter.problem)
+        topology = settings.topology
+        inputs = {topic for each in Stage for topic in topology.inputs(each).values()}
+        await wait_for_topics(settings, {*inputs, topology.control}, say=process.say)
+        stack.push_async_callback(control.stop)
+        control.start()
+        await control.wait_until_known()
+        process.started(lambda: exporter.problem, lambda: control.problem)
         await exporter.run()
 
     await process.run(work)

@@ -18,6 +18,7 @@ from headrace import logs
 from headrace.clock import Clock, SystemClock
 from headrace.consumer import ConsumingLoop
 from headrace.contact import Contact
+from headrace.control_topic import ControlFollower
 from headrace.dead_letters import DeadLetterTopics
 from headrace.errors import SharedFailure
 from headrace.handler import DeadLetters, Handler, Producer, StatusReporter
@@ -167,9 +168,13 @@ class StageProcess(Generic[S]):
                 topology.dlq(self._stage),
                 topology.status,
                 topology.heartbeats,
+                topology.control,
             },
             say=self._process.say,
         )
+        control = ControlFollower(settings, on_change=lambda: self._obey(control))
+        stack.push_async_callback(control.stop)
+        control.start()
         producer = KafkaProducer(settings, metrics=self._metrics, clock=self._clock)
         stack.push_async_callback(producer.stop, timeout_s=_FLUSH_S)
         await producer.start()
@@ -203,7 +208,10 @@ class StageProcess(Generic[S]):
         )
         stack.push_async_callback(contact.stop)
         contact.start()
+        # A pause holds for those too that start while it does.
+        await control.wait_until_known()
         loop = self._loop = self._consuming(context, handler, source, lag)
+        self._obey(control)
         heartbeats = Heartbeats(
             in_work=loop.in_work,
             beat=status.beat,
@@ -226,6 +234,7 @@ class StageProcess(Generic[S]):
             handler.ready,
             lambda: loop.problem,
             lambda: lag.problem,
+            lambda: control.problem,
         )
         await loop.run()
 
@@ -284,6 +293,10 @@ class StageProcess(Generic[S]):
             ahead=lag.ahead,
             adopt=self._adopt,
         )
+
+    def _obey(self, control: ControlFollower) -> None:
+        if self._loop is not None:
+            self._loop.obey(paused=control.state.paused(self._stage) is not None)
 
     def _dead(self) -> str | None:
         if self._loop is None:

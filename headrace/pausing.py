@@ -1,4 +1,7 @@
-"""Applies backpressure: pauses and resumes partitions, and counts why and how long."""
+"""Pauses and resumes partitions, by backpressure or because people say so.
+
+It counts why and for how long.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from headrace.clock import Clock
 from headrace.messages import Lane
 from headrace.metrics import Metrics
 from headrace.source import Source
+
+OPERATOR = "operator"
+"""Why a partition is paused of whose stage people say so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +51,8 @@ class Pauses:
 
     Attributes:
         process_bytes: of the records in flight, kept up to date by the loop.
+        by_operator: whether people have paused the stage. Set with ``ConsumingLoop``'s
+            ``obey``; it goes before all other reasons.
     """
 
     def __init__(
@@ -57,6 +65,7 @@ class Pauses:
         clock: Clock,
     ) -> None:
         self.process_bytes = 0
+        self.by_operator = False
         self._source = source
         self._limits = {lane: limits.of(lane) for lane in Lane}
         self._ahead = ahead
@@ -72,7 +81,7 @@ class Pauses:
 
     def review(self, owner: OwnedPartition) -> None:
         """Pause or resume a partition by what is known now."""
-        reason = owner.held
+        reason = OPERATOR if self.by_operator else owner.held
         if not reason:
             pressure = Pressure(
                 ahead_records=self._ahead(owner.lane, owner.id.number),
@@ -80,7 +89,10 @@ class Pauses:
                 in_flight_bytes=self.process_bytes,
             )
             decision = decide(
-                pressure, self._limits[owner.lane], paused=bool(owner.paused)
+                pressure,
+                self._limits[owner.lane],
+                # People who resume want it to go on, not to wait for the lower marks.
+                paused=owner.paused not in ("", OPERATOR),
             )
             if decision.verdict is Verdict.PAUSE:
                 reason = decision.reason

@@ -55,7 +55,7 @@ class Workflow:
 
     def start_ready(self, assignment: Assignment) -> None:
         """Start all whose turn it is and for which there is a slot."""
-        if not assignment.open:
+        if not assignment.open or self._pauses.by_operator:
             return
         while (item := self._next(assignment)) is not None:
             if item.owner.held and not item.outages:

@@ -10,16 +10,19 @@ from headrace_local.broker import Broker
 
 from headrace import topics
 from headrace.clock import SystemClock
+from headrace.control import Control, Target
 from headrace.lag import LagReader
 from headrace.lag_exporter import LagExporter, LagExporterSettings
-from headrace.messages import Lane, Stage
+from headrace.messages import Lane, Pause, Stage
 from headrace.metrics import LagMetrics, Metrics
 from headrace.producer import KafkaProducer
 from headrace.topology import Noun
 from tests.support.eventually import eventually
 
 
-async def test_lag_of_every_stage(broker: Broker, topic_prefix: str) -> None:
+async def test_lag_of_every_stage(  # noqa: PLR0915  one exporter, all its life
+    broker: Broker, topic_prefix: str
+) -> None:
     settings = LagExporterSettings(
         kafka_bootstrap_servers=broker.bootstrap_servers,
         topic_prefix=topic_prefix,
@@ -31,7 +34,10 @@ async def test_lag_of_every_stage(broker: Broker, topic_prefix: str) -> None:
     await admin.start()
     producer = KafkaProducer(settings, metrics=Metrics("t"), clock=SystemClock())
     metrics = LagMetrics()
-    exporter = LagExporter(settings, metrics=metrics, clock=SystemClock())
+    control = Control()
+    exporter = LagExporter(
+        settings, metrics=metrics, clock=SystemClock(), control=lambda: control
+    )
     ahead = LagReader(settings, stage=Stage.CHUNKER)
 
     def value(name: str, **labels: object) -> float | None:
@@ -59,6 +65,10 @@ async def test_lag_of_every_stage(broker: Broker, topic_prefix: str) -> None:
         assert value("topic_partitions", stage="embedder", topic=chunks) == 2
         assert value("stage_wanted_replicas", stage="embedder") == 1
         assert value("stage_wanted_replicas", stage="indexer") == 0
+
+        control = Control({Target(stage=Stage.EMBEDDER): Pause("me", "", 1)})
+        await exporter.read()
+        assert value("stage_wanted_replicas", stage="embedder") == 0
 
         await commit(broker, topology.group(Stage.EMBEDDER), chunks, 4)
         await exporter.read()

@@ -19,8 +19,11 @@ class Stage:
         self.end = float(backlog)
         self.members = 0
 
-    def step(self, *, inflow: float = 0.0, working: bool = True) -> int:
+    def step(
+        self, *, inflow: float = 0.0, working: bool = True, paused: bool = False
+    ) -> int:
         """Five seconds; the replicas that are wanted, which are there at once."""
+        working = working and not paused
         self.time += 5
         self.end += inflow * 5
         if working:
@@ -32,6 +35,7 @@ class Stage:
                 committed={place: int(self.done / share) for place in PLACES},
                 end={place: int(self.end / share) for place in PLACES},
                 members=self.members,
+                paused=paused,
             )
         )
         self.members = wanted_replicas(demand, max_replicas=8, target_drain_s=60)
@@ -92,3 +96,19 @@ def test_stopped_by_what_is_ahead_scales_nothing_out() -> None:
         )
     )
     assert wanted_replicas(demand, max_replicas=8, target_drain_s=60) == 1
+
+
+def test_a_paused_stage_keeps_its_replicas_and_what_is_known_of_their_speed() -> None:
+    stage = Stage(rate=10.0, backlog=4000)
+    for _ in range(10):
+        stage.step()
+    before, rate = stage.members, stage.history.rate_per_s
+    assert before > 1
+    paused = [stage.step(inflow=50.0, paused=True) for _ in range(60)]
+    assert set(paused) == {before}
+    stage.done += 1  # what was in work ended as it was paused
+    assert stage.step(paused=True) == before
+    assert stage.history.rate_per_s == rate
+    for _ in range(400):
+        stage.step()
+    assert stage.done == stage.end
