@@ -215,12 +215,15 @@ class Objects:
 
     async def listed(self, kind: str) -> list[Listed]:
         """All objects of a kind in the configured store, the retired ones too."""
-        found: list[Listed] = []
+        return [each async for page in self.pages(kind) for each in page]
+
+    async def pages(self, kind: str) -> AsyncGenerator[list[Listed], None]:
+        """As ``listed``, some at a time: there may be more than fit into memory."""
         try:
             for retired in (False, True):
                 prefix = _RETIRED + kind if retired else kind
                 async for page in obstore.list(self._own, prefix):
-                    found += [
+                    yield [
                         Listed(
                             each["path"].removeprefix(_RETIRED),
                             int(each["last_modified"].timestamp() * 1000),
@@ -230,7 +233,17 @@ class Objects:
                     ]
         except (BaseError, OSError) as error:
             raise _shared(error, f"listing {kind}") from error
-        return found
+
+    async def exists(self, key: str) -> bool:
+        """Whether the configured store has the object; retired ones do not count."""
+        _check_key(key)
+        try:
+            await obstore.head_async(self._own, key)
+        except (FileNotFoundError, NotFoundError):
+            return False
+        except (BaseError, OSError) as error:
+            raise _shared(error, f"looking for {key}") from error
+        return True
 
     async def drop_parts(self, kind: str, *, written_before_ms: int) -> int:
         """Remove what killed writers have left of objects of a kind; how many files.

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 _KEEP_ALIVE_S = 30
 _MOST_CONNECTIONS = 1000
 _HEAD_BYTES = 64 * 1024
+_UNREAD_S = 60.0
 
 
 def _impatient(head_s: float) -> type[H11Protocol]:
@@ -94,13 +95,24 @@ class HttpServer(uvicorn.Server):
         await self.serve(sockets=[listening])
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; 0 is any free port."""
+def listen(host: str, port: int, *, unread_s: float = _UNREAD_S) -> socket.socket:
+    """A listening socket.
+
+    Args:
+        host: where.
+        port: 0 is any free one.
+        unread_s: how long a client may leave unread what it is sent. An answer that
+            waits for its reader would hold its connection for ever.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio turns Nagle's waiting off only where the protocol is named: else each
     # answer, which is written in two pieces, waits 40 ms for the client's delayed ACK.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Each connection inherits it, and ends with an error then.
+        unread_ms = round(unread_s * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
     listening.bind((host, port))
     listening.listen(2048)
     listening.setblocking(False)
