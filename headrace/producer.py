@@ -9,7 +9,6 @@ repaired here by a new session.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -22,12 +21,12 @@ from aiokafka.errors import (
     ProducerClosed,
     UnknownTopicOrPartitionError,
 )
-from aiokafka.partitioner import murmur2
 from aiokafka.structs import RecordMetadata
 
 from headrace.clock import Clock
 from headrace.errors import DocumentFailure, SharedFailure
 from headrace.handler import Headers
+from headrace.java_hash import java_hash
 from headrace.kafka import client_options
 from headrace.messages import Lane, OutputPosition
 from headrace.metrics import Metrics
@@ -47,13 +46,11 @@ _START_RETRY_S = 1.0
 
 def partition_of(key: bytes, count: int) -> int:
     """The partition Java's default partitioner takes for a key."""
-    return _java_hash(key) % count
+    return _hash(key) % count
 
 
-@lru_cache(maxsize=4096)
-def _java_hash(key: bytes) -> int:
-    """Kept for a while: a document's output and its status go by the same key."""
-    return int(murmur2(key) & 0x7FFFFFFF)
+_hash = lru_cache(maxsize=4096)(java_hash)
+"""Kept for a while: a document's output and its status go by the same key."""
 
 
 class KafkaProducer:
@@ -195,8 +192,7 @@ class _Line:
         headers: Headers,
     ) -> OutputPosition:
         while True:
-            # Another record's refusal may end the session under this one.
-            with suppress(ProducerClosed):
+            try:
                 return await self._try(
                     topic,
                     key=key,
@@ -205,6 +201,9 @@ class _Line:
                     spread_by=spread_by,
                     headers=headers,
                 )
+            except ProducerClosed:
+                # Another record's refusal may end the session under this one.
+                continue
 
     async def _try(
         self,
@@ -216,9 +215,9 @@ class _Line:
         spread_by: bytes | None,
         headers: Headers,
     ) -> OutputPosition:
-        session = await self._ready()
+        session = self._session or await self._ready()
         try:
-            count = await session.partitions(topic)
+            count = session.known_partitions(topic) or await session.partitions(topic)
             if partition is None and spread_by is not None:
                 partition = partition_of(spread_by, count)
             elif partition is not None and partition >= count:

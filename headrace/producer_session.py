@@ -51,6 +51,10 @@ class ProducerSession:
             await self.stop(timeout_s=0)
             raise
 
+    def known_partitions(self, topic: str) -> int:
+        """How many partitions a topic has; 0 where ``partitions`` must ask."""
+        return len(self._producer.client.cluster.partitions_for_topic(topic) or ())
+
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has.
 
@@ -58,13 +62,12 @@ class ProducerSession:
             ProducerClosed: the session has ended.
             KafkaError: nobody knows the topic.
         """
-        cluster = self._producer.client.cluster
         # Known again when this returns, so that ``queue`` does not wait for it.
-        while (found := cluster.partitions_for_topic(topic)) is None:
+        while not (count := self.known_partitions(topic)):
             await self._unless_over(self._producer.partitions_for(topic))
-        return len(found)
+        return count
 
-    async def queue(
+    def queue(
         self,
         topic: str,
         *,
@@ -72,19 +75,21 @@ class ProducerSession:
         value: bytes | None,
         partition: int | None,
         headers: Headers,
-    ) -> asyncio.Future[RecordMetadata]:
-        """Queue a record for a topic that ``partitions`` has just told of.
+    ) -> Coroutine[Any, Any, asyncio.Future[RecordMetadata]]:
+        """Queue a record for a topic whose partitions are known at this moment.
 
         Returns:
-            What the broker answers, or ``ProducerClosed``.
+            What waits until it is queued, and gives what then waits for the broker's
+            answer or ``ProducerClosed``.
 
         Raises:
             KafkaError: it was not queued.
         """
-        confirmed: asyncio.Future[RecordMetadata] = await self._producer.send(
+        queued: Coroutine[Any, Any, asyncio.Future[RecordMetadata]]
+        queued = self._producer.send(
             topic, key=key, value=value, partition=partition, headers=list(headers)
         )
-        return confirmed
+        return queued
 
     async def send_alone(
         self,
