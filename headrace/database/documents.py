@@ -6,6 +6,8 @@ can be read again from the status topic. Times are milliseconds since 1970.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -52,9 +54,20 @@ DOCUMENTS = Table(
     Column("sent_partition", Integer, nullable=True),
     Column("sent_offset", BigInteger, nullable=True),
     Column("failure", JSON(none_as_null=True), nullable=True),
+    Column("listed_as", String(32), nullable=False, server_default="accepted"),
 )
 """``version`` rises with everything that is asked for, and is the source version of the
-event that asks; ``sent_*`` say where in Kafka the newest event is that got there."""
+event that asks; ``sent_*`` say where in Kafka the newest event is that got there.
+``listed_as`` is the state by which lists find it, a copy (``listing``)."""
+
+_LIVING: dict[str, Any] = {
+    "sqlite_where": DOCUMENTS.c.deleted_ms.is_(None),
+    "postgresql_where": DOCUMENTS.c.deleted_ms.is_(None),
+}
+_IMPORTED: dict[str, Any] = {
+    "sqlite_where": DOCUMENTS.c.import_job.is_not(None),
+    "postgresql_where": DOCUMENTS.c.import_job.is_not(None),
+}
 
 Index(
     "uq_documents_living",
@@ -62,36 +75,34 @@ Index(
     DOCUMENTS.c.collection,
     DOCUMENTS.c.name,
     unique=True,
-    sqlite_where=DOCUMENTS.c.deleted_ms.is_(None),
-    postgresql_where=DOCUMENTS.c.deleted_ms.is_(None),
+    **_LIVING,
 )
-Index("ix_documents_tenant_id", DOCUMENTS.c.tenant, DOCUMENTS.c.id)
-Index(
-    "ix_documents_tenant_collection_id",
-    DOCUMENTS.c.tenant,
-    DOCUMENTS.c.collection,
-    DOCUMENTS.c.id,
-)
-Index(
-    "ix_documents_tenant_updated",
-    DOCUMENTS.c.tenant,
-    DOCUMENTS.c.updated_ms,
-    DOCUMENTS.c.id,
-)
-Index(
-    "ix_documents_tenant_name",
-    DOCUMENTS.c.tenant,
-    DOCUMENTS.c.name,
-    DOCUMENTS.c.id,
-)
-Index(
-    "ix_documents_failed",
-    DOCUMENTS.c.tenant,
-    DOCUMENTS.c.id,
-    sqlite_where=DOCUMENTS.c.failure.is_not(None),
-    postgresql_where=DOCUMENTS.c.failure.is_not(None),
-)
-Index("ix_documents_import_job", DOCUMENTS.c.import_job, DOCUMENTS.c.id)
+# An index for each filter in each order: a page is found where it begins, and read to
+# its end. The one above is that of a collection by name. As all begin with the tenant,
+# the planner takes the one that fits best, and none for how the rows lie on the disk.
+for _name, _columns, _part in (
+    ("created", ("tenant", "created_ms", "id"), _LIVING),
+    ("updated", ("tenant", "updated_ms", "id"), _LIVING),
+    ("name", ("tenant", "name", "id"), _LIVING),
+    ("collection_created", ("tenant", "collection", "created_ms", "id"), _LIVING),
+    ("collection_updated", ("tenant", "collection", "updated_ms", "id"), _LIVING),
+    ("state_created", ("tenant", "listed_as", "created_ms", "id"), {}),
+    ("state_updated", ("tenant", "listed_as", "updated_ms", "id"), {}),
+    ("state_name", ("tenant", "listed_as", "name", "id"), {}),
+    (
+        "collection_state",
+        ("tenant", "collection", "listed_as", "created_ms", "id"),
+        {},
+    ),
+    ("job_created", ("tenant", "import_job", "created_ms", "id"), _IMPORTED),
+    ("job_updated", ("tenant", "import_job", "updated_ms", "id"), _IMPORTED),
+    ("job_name", ("tenant", "import_job", "name", "id"), _IMPORTED),
+):
+    Index(f"ix_documents_{_name}", *(DOCUMENTS.c[each] for each in _columns), **_part)
+
+NAME_TRIGRAMS = "ix_documents_name_trigrams"
+"""PostgreSQL's index for parts of names; the step that makes it says when there is
+none. SQLite looks at the names in the order of the list."""
 
 CONTENTS = Table(
     "document_contents",

@@ -26,6 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from headrace.database.documents import DOCUMENTS
+from headrace.database.listing import list_again
 from headrace.database.processing import (
     DOCUMENT_STATES,
     HEARTBEATS,
@@ -213,6 +215,7 @@ async def derive(connection: AsyncConnection, documents: Collection[str]) -> Non
                 ),
             )
         )
+    await list_again(connection, DOCUMENTS.c.key.in_(wanted))
 
 
 def insert_into(connection: AsyncConnection, table: Table) -> Any:

@@ -217,7 +217,8 @@ class _Documents:
         ] = None,
         job: Annotated[Word | None, Query(max_length=36)] = None,
         text: Annotated[
-            Word | None, Query(max_length=256, description="Part of the name.")
+            Word | None,
+            Query(min_length=3, max_length=256, description="Part of the name."),
         ] = None,
         sort: Sort = Sort.CREATED_DOWN,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,

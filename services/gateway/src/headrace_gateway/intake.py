@@ -30,6 +30,7 @@ from headrace.database.documents import (
     OUTBOX,
 )
 from headrace.database.engine import Database
+from headrace.database.listing import ACCEPTED, DELETED
 from headrace.headers import event_headers
 from headrace.identity import DocumentKey
 from headrace.messages import DocumentEvent, Lane
@@ -325,6 +326,7 @@ class Intake:
             "lane": str(submission.lane),
             "created_ms": now_ms,
             "sent_version": 0,
+            "listed_as": ACCEPTED,
             **_changing(submission, version=1, now_ms=now_ms),
         }
         made = await connection.execute(
@@ -382,7 +384,11 @@ class Intake:
         So the outbox has a document's events in the order of their versions.
         """
         version: int = row["version"] + 1
-        changes = {"updated_ms": self._clock.now_ms(), "failure": None} | changes
+        changes = {
+            "updated_ms": self._clock.now_ms(),
+            "failure": None,
+            "listed_as": DELETED if "deleted_ms" in changes else ACCEPTED,
+        } | changes
         done = await connection.execute(
             update(DOCUMENTS)
             .where(

@@ -229,6 +229,7 @@ class Jobs:
                 )
             )
             .where(
+                DOCUMENTS.c.tenant == tenant,
                 DOCUMENTS.c.import_job == id_,
                 DOCUMENTS.c.failure.is_not(None),
                 jobs.document.is_(None) | ~jobs.final,

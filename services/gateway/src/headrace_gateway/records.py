@@ -7,45 +7,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    CompoundSelect,
-    Select,
-    and_,
-    case,
-    func,
-    literal,
-    select,
-    tuple_,
-    union_all,
-)
+from sqlalchemy import ColumnElement, Select, func, literal, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace.database.documents import CONTENTS, DOCUMENTS
 from headrace.database.engine import Database
+from headrace.database.listing import DELETED, HEARD, STATE, UNDER_WAY
 from headrace.database.processing import DOCUMENT_STATES, HEARTBEATS, STAGE_STATES
-from headrace.messages import State
 
 Row = Mapping[Any, Any]
 
 _D, _S = DOCUMENTS.c, DOCUMENT_STATES.c
-
-HEARD = and_(
-    _S.document.is_not(None),
-    _S.lane == _D.lane,
-    _S.arrival_partition == _D.sent_partition,
-    _S.arrival_offset >= _D.sent_offset,
-)
-"""Whether the registry's row is about the newest event, and not about one before it."""
-
-STATE = case(
-    (_D.failure.is_not(None), "failed"),
-    (_D.sent_version < _D.version, "accepted"),
-    (~func.coalesce(HEARD, False), "queued"),
-    (~_S.final, "processing"),
-    else_=_S.state,
-)
-"""Accepted: stored here. Queued: in Kafka. Processing: heard of by a stage."""
 
 _SHOWN = (
     "stage",
@@ -61,11 +33,7 @@ _SHOWN = (
     "at_ms",
     "work",
 )
-_RARE = tuple(
-    str(state) for state in (State.FAILED, State.INDEXED_WITH_ERRORS, State.SUPERSEDED)
-)
-"""Few documents end so."""
-_JOINED = DOCUMENTS.outerjoin(DOCUMENT_STATES, _S.document == _D.key)
+_JOINED = DOCUMENTS.outerjoin(DOCUMENT_STATES, HEARD)
 
 
 class Sort(StrEnum):
@@ -80,10 +48,9 @@ class Sort(StrEnum):
 
     @property
     def column(self) -> ColumnElement[Any]:
-        """What is sorted by; ids are in the order in which they were made."""
-        return {"created": _D.id, "updated": _D.updated_ms, "name": _D.name}[
-            self.lstrip("-")
-        ]
+        """What is sorted by, and by the id where that is the same."""
+        columns = {"created": _D.created_ms, "updated": _D.updated_ms, "name": _D.name}
+        return columns[self.lstrip("-")]
 
     @property
     def down(self) -> bool:
@@ -115,7 +82,13 @@ class Records:
     async def page(self, page: Page) -> list[Row]:
         """The documents of a page, and one more where there is a next one."""
         async with self._database.reading() as connection:
-            found = await connection.execute(_page_query(page))
+            if self._database.dialect == "postgresql":
+                # Which index is best depends on what is asked for: a plan for all
+                # values would read all documents to find a few.
+                await connection.execute(
+                    text("SET LOCAL plan_cache_mode = force_custom_plan")
+                )
+            found = await connection.execute(page_query(page))
             return list(found.mappings())
 
     async def get(self, tenant: str, id_: str) -> Row | None:
@@ -148,19 +121,8 @@ class Records:
 
     async def unfinished(self, tenant: str, *, up_to: int) -> int:
         """Documents on their way, counted to ``up_to``."""
-        some = (
-            select(_D.id)
-            .select_from(_JOINED)
-            .where(
-                _D.tenant == tenant,
-                _D.deleted_ms.is_(None),
-                STATE.in_(("accepted", "queued", "processing")),
-            )
-            .limit(up_to)
-            .subquery()
-        )
         async with self._database.reading() as connection:
-            query = select(func.count()).select_from(some)
+            query = unfinished_query(tenant, up_to=up_to)
             return await connection.scalar(query) or 0
 
     async def workers(self, *, since_ms: int) -> list[Row]:
@@ -180,35 +142,14 @@ class Records:
         async with self._database.reading() as connection:
             return list((await connection.execute(query)).mappings())
 
-    async def changed_since(self, at_ms: int, *, limit: int) -> list[Row]:
-        """Documents of which something was heard at or after a time, oldest first."""
-        query = (
-            _documents()
-            .where(_S.at_ms >= at_ms)
-            .order_by(_S.at_ms, _S.document)
-            .limit(limit)
-        )
-        async with self._database.reading() as connection:
-            return list((await connection.execute(query)).mappings())
 
-
-def _documents() -> Select[Any]:
-    added = [_S[name].label(f"heard_{name}") for name in _SHOWN]
-    heard = func.coalesce(HEARD, False).label("heard")
-    return select(DOCUMENTS, STATE.label("state"), heard, *added).select_from(_JOINED)
-
-
-def _page_query(page: Page) -> Select[Any]:
+def page_query(page: Page) -> Select[Any]:
+    """The documents of a page; where it begins and ends an index tells."""
     query = _documents().where(_D.tenant == page.tenant)
-    query = query.where(
-        _D.deleted_ms.is_not(None)
-        if page.state == "deleted"
-        else _D.deleted_ms.is_(None)
-    )
-    if page.state is not None and page.state != "deleted":
-        query = query.where(STATE.in_((page.state,)))
-    if page.state in _RARE:
-        query = query.where(_D.key.in_(_candidates(page.tenant, page.state)))
+    if page.state != DELETED:
+        query = query.where(_D.deleted_ms.is_(None))
+    if page.state is not None:
+        query = query.where(_D.listed_as == page.state)
     if page.collection is not None:
         query = query.where(_D.collection == page.collection)
     if page.import_job is not None:
@@ -224,14 +165,20 @@ def _page_query(page: Page) -> Select[Any]:
     return query.order_by(*order).limit(page.limit + 1)
 
 
-def _candidates(tenant: str, state: str) -> CompoundSelect[Any]:
-    """Keys of documents that may be in a state, found by the indexes of both tables.
+def unfinished_query(tenant: str, *, up_to: int) -> Select[Any]:
+    """Counts what is under way, and no more than that."""
+    some = (
+        select(_D.id)
+        .where(_D.tenant == tenant, _D.listed_as.in_(UNDER_WAY))
+        .limit(up_to)
+    )
+    return select(func.count()).select_from(some.subquery())
 
-    ``STATE`` looks at each document: among a million that takes seconds to find a few.
-    """
-    heard = select(_S.document).where(_S.tenant == tenant, _S.state.in_((state,)))
-    failed = select(_D.key).where(_D.tenant == tenant, _D.failure.is_not(None))
-    return union_all(heard, failed)
+
+def _documents() -> Select[Any]:
+    added = [_S[name].label(f"heard_{name}") for name in _SHOWN]
+    heard = _S.document.is_not(None).label("heard")
+    return select(DOCUMENTS, STATE.label("state"), heard, *added).select_from(_JOINED)
 
 
 async def living(

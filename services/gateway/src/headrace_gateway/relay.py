@@ -21,6 +21,7 @@ from sqlalchemy import delete, exists, func, select, update
 from headrace.clock import Clock
 from headrace.database.documents import DOCUMENTS, OUTBOX
 from headrace.database.engine import Database
+from headrace.database.listing import list_again
 from headrace.errors import DocumentFailure, SharedFailure
 from headrace.handler import Producer
 from headrace.messages import Lane, OutputPosition
@@ -213,9 +214,12 @@ class Relay:
         sent = {each.row.seq for each in done}
         back = [row.seq for row in rows if row.seq not in sent]
         async with self._database.writing() as connection:
-            for each in done:
+            # In the order in which all hold documents, so that none waits in a ring.
+            for each in sorted(done, key=lambda each: each.row.document_id):
                 await connection.execute(_noted(each))
             if sent:
+                documents = {each.row.document_id for each in done}
+                await list_again(connection, DOCUMENTS.c.id.in_(documents))
                 await connection.execute(delete(OUTBOX).where(OUTBOX.c.seq.in_(sent)))
             if back:
                 await connection.execute(

@@ -15,12 +15,11 @@ from sqlalchemy import delete, select, update
 from headrace.clock import Clock
 from headrace.database.documents import CONTENTS, DOCUMENTS, IDEMPOTENCY, OUTBOX
 from headrace.database.engine import Database
-from headrace.database.processing import DOCUMENT_STATES
+from headrace.database.listing import UNDER_WAY, list_again
 from headrace.errors import SharedFailure
 from headrace.metrics import GatewayMetrics
 from headrace.objects import Objects
 from headrace_gateway.jobs import Jobs
-from headrace_gateway.records import HEARD
 from headrace_gateway.uploads import FILES
 
 _log = structlog.get_logger(__name__)
@@ -142,19 +141,13 @@ class Sweeper:
                     CONTENTS,
                     (CONTENTS.c.document_id == documents.id)
                     & (CONTENTS.c.version == documents.content_version),
-                ).outerjoin(
-                    DOCUMENT_STATES, DOCUMENT_STATES.c.document == documents.key
                 )
             )
             .where(
                 documents.id > after,
-                documents.deleted_ms.is_(None),
-                documents.failure.is_(None),
+                documents.listed_as.in_(UNDER_WAY),
                 documents.updated_ms < before_ms,
                 CONTENTS.c.object_key.is_not(None),
-                DOCUMENT_STATES.c.document.is_(None)
-                | ~HEARD
-                | ~DOCUMENT_STATES.c.final,
             )
             .order_by(documents.id)
             .limit(_AT_ONCE)
@@ -171,6 +164,7 @@ class Sweeper:
         )
         async with self._database.writing() as connection:
             await connection.execute(statement)
+            await list_again(connection, DOCUMENTS.c.id == id_)
             await connection.execute(
                 delete(OUTBOX).where(
                     OUTBOX.c.document_id == id_, OUTBOX.c.version == version

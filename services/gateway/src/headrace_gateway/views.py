@@ -134,8 +134,7 @@ def when(milliseconds: int) -> str:
 
 def cursor(page: Page, row: Row) -> str:
     """Where the next page begins."""
-    name = {"created": "id", "updated": "updated_ms"}.get(page.sort.lstrip("-"), "name")
-    place = json.dumps([str(page.sort), row[name], row["id"]])
+    place = json.dumps([str(page.sort), row[page.sort.column.name], row["id"]])
     return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
 
@@ -150,7 +149,7 @@ def place_of(cursor_: str, sort: str) -> tuple[Any, str]:
         of, value, id_ = json.loads(raw)
     except (ValueError, TypeError, binascii.Error, RecursionError):
         raise invalid("cursor is none that this API gave") from None
-    number = sort.lstrip("-") == "updated"
+    number = sort.lstrip("-") != "name"
     fits = isinstance(value, int if number else str) and not isinstance(value, bool)
     if of != sort or not isinstance(id_, str) or not fits:
         raise invalid("cursor belongs to a list in another order")

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace.database.engine import Database
 from headrace.database.leases import Lease
+from headrace.database.listing import list_page_again
 from headrace.database.merging import (
     Row,
     derive,
@@ -103,8 +104,19 @@ async def rebuild(
         last = documents[-1]
         progress(done)
     await _empty(database, lease, REBUILT_STATES)
+    await _list_again(database, lease)
     await lease.give_back()
     return done
+
+
+async def _list_again(database: Database, lease: Lease) -> None:
+    """The gateway's documents too whose statuses the topic does not have any more."""
+    last: str | None = ""
+    while last is not None:
+        await lease.hold()
+        async with database.writing() as connection:
+            await lease.fence(connection)
+            last = await list_page_again(connection, after=last)
 
 
 async def _ends(
