@@ -3,8 +3,9 @@
 One event of a document at a time is claimed, sent with acks=all, and only then removed.
 Whoever dies in between leaves a claim that runs out, and the event is sent again, with
 the same id and source version: the loader knows it, or takes it as unchanged. Several
-gateways share the work; even where one sends an event after another has sent the next,
-its lower source version keeps it from counting.
+gateways share the work. Who waits for Kafka keeps its claims; who was asleep for longer
+than they last finds them taken, and touches none of another's. Even where it sends an
+event after another has sent the next, its lower source version keeps it from counting.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
 
 from headrace.clock import Clock
 from headrace.database.documents import DOCUMENTS, OUTBOX
@@ -31,12 +33,27 @@ _log = structlog.get_logger(__name__)
 
 _AT_ONCE = 200
 _CLAIM_MS = 15_000
-"""What a dead gateway claimed waits so long; a living one that waits for Kafka longer
-may see another send the same."""
+"""What a dead gateway claimed waits so long."""
+_RENEW_S = 5.0
 _LOOK_S = 1.0
 """Another gateway's claims run out, and nobody tells."""
 _AFTER_FAILURE_S = 1.0
 _LINGER_S = 0.05
+
+
+@dataclass(slots=True)
+class _Claim:
+    """Events that nobody else sends until then."""
+
+    rows: Sequence[Any]
+    until_ms: int
+
+    def of(self, rows: Sequence[Any]) -> ColumnElement[bool]:
+        """Which of the rows are still ours: another that takes one sets other times."""
+        return and_(
+            OUTBOX.c.seq.in_([row.seq for row in rows]),
+            OUTBOX.c.claimed_until_ms == self.until_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,20 +169,23 @@ class Relay:
         Raises:
             SharedFailure: of the database; or nothing at all could be sent.
         """
-        rows = await self._claim()
-        if not rows:
+        claim = await self._claim()
+        if not claim.rows:
             return 0
+        sending = [asyncio.ensure_future(self._send(row)) for row in claim.rows]
+        keeping = asyncio.ensure_future(self._keep(claim))
         try:
-            outcomes = await asyncio.gather(
-                *(self._send(row) for row in rows), return_exceptions=True
-            )
+            await asyncio.wait(sending)
         except asyncio.CancelledError:
+            await _ended(*sending, keeping)
             # Whoever comes next need not wait for the claim to run out.
-            await self._settle(rows, ())
+            with suppress(SharedFailure):
+                await self._settle(claim, _done(sending))
             raise
-        done = [each for each in outcomes if isinstance(each, _Sent)]
-        failed = [each for each in outcomes if isinstance(each, BaseException)]
-        await self._settle(rows, done)
+        await _ended(keeping)
+        done = _done(sending)
+        await self._settle(claim, done)
+        failed = [error for each in sending if (error := each.exception())]
         for error in failed:
             if not isinstance(error, SharedFailure):
                 raise error
@@ -173,8 +193,22 @@ class Relay:
             raise failed[0]
         return len(done)
 
-    async def _claim(self) -> Sequence[Any]:
+    async def _keep(self, claim: _Claim) -> None:
+        """Keep it for as long as Kafka is waited for."""
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            until_ms = self._clock.now_ms() + _CLAIM_MS
+            renewal = update(OUTBOX).where(claim.of(claim.rows))
+            try:
+                async with self._database.writing() as connection:
+                    await connection.execute(renewal.values(claimed_until_ms=until_ms))
+            except SharedFailure:
+                continue
+            claim.until_ms = until_ms
+
+    async def _claim(self) -> _Claim:
         now_ms = self._clock.now_ms()
+        until_ms = now_ms + _CLAIM_MS
         before = OUTBOX.alias()
         waiting = select(OUTBOX.c.seq).where(
             OUTBOX.c.claimed_until_ms < now_ms,
@@ -187,16 +221,16 @@ class Relay:
             # A look costs no writer a wait.
             first = await connection.execute(waiting.limit(1))
             if first.first() is None:
-                return ()
+                return _Claim((), 0)
         chosen = waiting.order_by(OUTBOX.c.seq).limit(_AT_ONCE)
         claim = (
             update(OUTBOX)
             .where(OUTBOX.c.seq.in_(chosen), OUTBOX.c.claimed_until_ms < now_ms)
-            .values(claimed_until_ms=now_ms + _CLAIM_MS)
+            .values(claimed_until_ms=until_ms)
             .returning(OUTBOX)
         )
         async with self._database.writing() as connection:
-            return list(await connection.execute(claim))
+            return _Claim(list(await connection.execute(claim)), until_ms)
 
     async def _send(self, row: Any) -> _Sent:
         try:
@@ -210,9 +244,9 @@ class Relay:
             return _Sent(row, None, failure)
         return _Sent(row, position)
 
-    async def _settle(self, rows: Sequence[Any], done: Sequence[_Sent]) -> None:
+    async def _settle(self, claim: _Claim, done: Sequence[_Sent]) -> None:
         sent = {each.row.seq for each in done}
-        back = [row.seq for row in rows if row.seq not in sent]
+        back = [row for row in claim.rows if row.seq not in sent]
         async with self._database.writing() as connection:
             # In the order in which all hold documents, so that none waits in a ring.
             for each in sorted(done, key=lambda each: each.row.document_id):
@@ -223,31 +257,48 @@ class Relay:
                 await connection.execute(delete(OUTBOX).where(OUTBOX.c.seq.in_(sent)))
             if back:
                 await connection.execute(
-                    update(OUTBOX)
-                    .where(OUTBOX.c.seq.in_(back))
-                    .values(claimed_until_ms=0)
+                    update(OUTBOX).where(claim.of(back)).values(claimed_until_ms=0)
                 )
+
+
+async def _ended(*tasks: asyncio.Future[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+def _done(sending: Sequence[asyncio.Future[_Sent]]) -> list[_Sent]:
+    return [
+        each.result()
+        for each in sending
+        if not each.cancelled() and each.exception() is None
+    ]
 
 
 def _noted(sent: _Sent) -> Any:
     """Where the event is; or that it can go nowhere."""
     row, position, failure = sent.row, sent.position, sent.failure
+    this = DOCUMENTS.c.id == row.document_id
+    if failure is not None:
+        said = {
+            "code": failure.code,
+            "message": failure.message,
+            "advice": failure.advice,
+        }
+        # The fault of this version alone: the next one may be on its way already.
+        return (
+            update(DOCUMENTS)
+            .where(this, DOCUMENTS.c.version == row.version)
+            .values(sent_version=row.version, failure=said)
+        )
     values: dict[str, Any] = {"sent_version": row.version}
     if position is not None:
         values |= {
             "sent_partition": position.partition,
             "sent_offset": position.last_offset,
         }
-    if failure is not None:
-        values["failure"] = {
-            "code": failure.code,
-            "message": failure.message,
-            "advice": failure.advice,
-        }
     return (
         update(DOCUMENTS)
-        .where(
-            DOCUMENTS.c.id == row.document_id, DOCUMENTS.c.sent_version <= row.version
-        )
+        .where(this, DOCUMENTS.c.sent_version <= row.version)
         .values(**values)
     )
