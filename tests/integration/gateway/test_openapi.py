@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.errors import Unsatisfiable
 
+from tests.support.described_api import check, operations
 from tests.support.served_gateway import Served
 
 EXAMPLES = 8
 _ENDLESS = "/v1/events"
 """Its answer does not end; it has tests of its own."""
-
-
-@schemathesis.serializer("application/x-ndjson")
-def lines(_: schemathesis.SerializationContext, value: object) -> bytes:
-    return str(value).encode("utf-8", "replace")
 
 
 @pytest.fixture(scope="module")
@@ -31,35 +27,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def described(served: Served) -> schemathesis.BaseSchema:
     return schemathesis.openapi.from_url(f"{served.url}/openapi.json")
-
-
-def operations(
-    described: schemathesis.BaseSchema,
-) -> Iterator[schemathesis.APIOperation]:
-    for found in described.get_all_operations():
-        yield found.ok()
-
-
-def check(
-    operation: schemathesis.APIOperation,
-    judge: Callable[[schemathesis.Case], None],
-    *,
-    examples: int,
-) -> None:
-    """Try an operation with what its description allows, and what it does not."""
-    for mode in schemathesis.GenerationMode:
-        quick = settings(
-            max_examples=examples,
-            deadline=None,
-            database=None,
-            phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        try:
-            cases = operation.as_strategy(generation_mode=mode)
-            quick(given(case=cases)(judge))()
-        except Unsatisfiable:
-            continue  # some have nothing that could be wrong
 
 
 def test_nothing_breaks_it(described: schemathesis.BaseSchema, served: Served) -> None:
@@ -91,3 +58,13 @@ def test_without_a_key_nothing_answers(
 
     for operation in operations(described):
         check(operation, judge, examples=2)
+
+
+def test_a_browser_runs_nothing_but_what_the_docs_page_needs(served: Served) -> None:
+    refused = httpx.get(f"{served.url}/v1/documents")
+    assert refused.headers["content-security-policy"].startswith("default-src 'none'")
+    page = httpx.get(f"{served.url}/docs")
+    policy = page.headers["content-security-policy"]
+    for source in re.findall(r'(?:src|href)="https://([^/"]+)', page.text):
+        assert source in policy
+    assert "frame-ancestors 'none'" in policy

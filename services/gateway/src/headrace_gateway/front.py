@@ -30,6 +30,13 @@ from headrace_gateway.problems import MEDIA_TYPE, Problem, too_large, unavailabl
 _log = structlog.get_logger(__name__)
 
 _OPEN_PATHS = ("/openapi.json", "/docs")
+_POLICY = "default-src 'none'; frame-ancestors 'none'"
+"""What a browser may do with an answer that somebody opens in it: nothing."""
+_DOCS_POLICY = (
+    f"{_POLICY}; connect-src 'self'; img-src data: https://fastapi.tiangolo.com; "
+    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "style-src 'unsafe-inline' https://cdn.jsdelivr.net"
+)
 _STREAMED = ("/v1/documents", "/v1/imports")
 """Their handlers bound the body themselves."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -186,6 +193,7 @@ class _Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = Headers(scope=scope).get("x-request-id", "")
+        self._policy = _DOCS_POLICY if scope["path"] == "/docs" else _POLICY
         self.id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
         self.began = time.monotonic()
         self.status = 0
@@ -213,6 +221,7 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self.id
             headers["X-Content-Type-Options"] = "nosniff"
+            headers["Content-Security-Policy"] = self._policy
             headers["Cache-Control"] = "no-store"
         await self._send(message)
 
