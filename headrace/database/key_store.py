@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import func, insert, or_, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace.database.documents import API_KEYS
 from headrace.database.engine import Database
@@ -12,6 +14,10 @@ from headrace.database.keys import Scope, StoredKey, hash_of, new_key
 
 MOST_LIVE = 2
 """Of one tenant and label: the one in use, and the one that will replace it."""
+
+
+_LOCK = 71_205
+"""PostgreSQL's name for "I make a key"."""
 
 
 class TooManyKeys(Exception):
@@ -59,6 +65,7 @@ class KeyStore:
             )
         )
         async with self._database.writing() as connection:
+            await _lock(connection, tenant=tenant, label=label)
             if (await connection.scalar(live) or 0) >= MOST_LIVE:
                 raise TooManyKeys(label)
             await connection.execute(insert(API_KEYS).values(**_row(stored)))
@@ -87,6 +94,19 @@ class KeyStore:
         )
         async with self._database.writing() as connection:
             return (await connection.execute(statement)).rowcount > 0
+
+
+async def _lock(connection: AsyncConnection, *, tenant: str, label: str) -> None:
+    """Let others who make a key of that name wait: else each would count without it.
+
+    No index can tell how many are live, since that depends on the time. SQLite has one
+    writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.execute(
+            text("SELECT pg_advisory_xact_lock(:what, hashtext(:name))"),
+            {"what": _LOCK, "name": json.dumps([tenant, label])},
+        )
 
 
 def _row(key: StoredKey) -> dict[str, Any]:
