@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from headrace_gateway import sweeper
 
-from headrace.database.documents import CONTENTS
+from headrace.database.documents import CONTENTS, DOCUMENTS
 from tests.support.eventually import eventually
 from tests.support.fake_clock import FakeClock
 from tests.support.gateway_world import GatewayWorld, gateway_world
@@ -59,6 +60,29 @@ async def test_a_document_whose_bytes_are_gone_has_failed(world: GatewayWorld) -
     put = await world.client.put(url, json={"text": "here again"})
     assert put.status_code == 202
     assert (await world.client.get(url)).json()["state"] == "accepted"
+
+
+async def test_what_is_there_is_looked_at_in_parts(
+    world: GatewayWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "_AT_ONCE", 2)
+    monkeypatch.setattr(sweeper, "_ASKED_FOR", 4)
+    for number in range(7):
+        await world.upload(f"{number}")
+        await world.objects.put(f"files/default/d/{number}", b"orphan")
+    *_, last = sorted(await world.rows(CONTENTS), key=lambda row: row["document_id"])
+    await world.objects.delete(last["object_key"])
+    world.clock.advance(HOUR_S + 60)
+
+    async def failed() -> list[str]:
+        return [row["id"] for row in await world.rows(DOCUMENTS) if row["failure"]]
+
+    await world.sweeper.sweep()
+    assert await failed() == []
+    await world.sweeper.sweep()
+
+    assert await failed() == [last["document_id"]]
+    assert len(await world.object_keys()) == 6
 
 
 async def test_replaced_bytes_stay_as_long_as_kafka_may_name_them(

@@ -9,6 +9,9 @@ Several gateways may sweep at once: each step may be done twice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import aclosing
+
 import structlog
 from sqlalchemy import delete, select, update
 
@@ -25,6 +28,8 @@ from headrace_gateway.uploads import FILES
 _log = structlog.get_logger(__name__)
 
 _AT_ONCE = 500
+_ASKED_FOR = 2000
+"""Of the documents under way, in one look."""
 _ANSWERS_MS = 24 * 3600 * 1000
 """A request is known again by its Idempotency-Key for a day; none takes so long."""
 _MISSING = {
@@ -68,6 +73,7 @@ class Sweeper:
         self._orphan_age_s = orphan_age_s
         self._kept_s = kept_s
         self._every_s = every_s
+        self._looked_at = ""
 
     async def run(self) -> None:
         """Sweep for ever."""
@@ -85,29 +91,35 @@ class Sweeper:
             SharedFailure: database or object store are away.
         """
         await self._drop_obsolete()
-        present = await self._remove_orphans()
-        await self._fail_missing(present)
+        await self._remove_orphans()
+        await self._fail_missing()
         await self._forget_answers()
         await self._drop_cut_off()
 
-    async def _remove_orphans(self) -> set[str]:
-        """What is in the store; its old objects that nobody names are removed."""
-        before_ms = self._clock.now_ms() - int(self._orphan_age_s * 1000)
+    async def _remove_orphans(self) -> None:
+        """Remove old objects that nobody names; the store is listed page by page."""
+        before_ms = self._before_ms()
         parts = await self._objects.drop_parts(FILES, written_before_ms=before_ms)
         self._metrics.orphans("object").inc(parts)
-        listed = await self._objects.listed(FILES)
-        old = [each.key for each in listed if each.written_ms < before_ms]
-        for start in range(0, len(old), _AT_ONCE):
-            some = old[start : start + _AT_ONCE]
-            query = select(CONTENTS.c.object_key).where(CONTENTS.c.object_key.in_(some))
-            async with self._database.reading() as connection:
-                named = set((await connection.execute(query)).scalars())
-            for key in some:
-                if key not in named:
-                    await self._objects.delete(key)
-                    self._metrics.orphans("object").inc()
-                    _log.info("removed bytes without a record", key=key)
-        return {each.key for each in listed}
+        async with aclosing(self._objects.pages(FILES)) as pages:
+            async for page in pages:
+                old = [each.key for each in page if each.written_ms < before_ms]
+                for start in range(0, len(old), _AT_ONCE):
+                    await self._remove_unnamed(old[start : start + _AT_ONCE])
+
+    async def _remove_unnamed(self, keys: Sequence[str]) -> None:
+        query = select(CONTENTS.c.object_key).where(CONTENTS.c.object_key.in_(keys))
+        async with self._database.reading() as connection:
+            named = set((await connection.execute(query)).scalars())
+        for key in keys:
+            if key not in named:
+                await self._objects.delete(key)
+                self._metrics.orphans("object").inc()
+                _log.info("removed bytes without a record", key=key)
+
+    def _before_ms(self) -> int:
+        """What is younger may be an upload that goes on."""
+        return self._clock.now_ms() - int(self._orphan_age_s * 1000)
 
     async def _drop_obsolete(self) -> None:
         """Forget contents that no event can name any more; their bytes go next."""
@@ -117,22 +129,23 @@ class Sweeper:
                 delete(CONTENTS).where(CONTENTS.c.obsolete_ms < before_ms)
             )
 
-    async def _fail_missing(self, present: set[str]) -> None:
-        """Documents that are not at an end and whose bytes are gone."""
-        before_ms = self._clock.now_ms() - int(self._orphan_age_s * 1000)
-        last = ""
-        while True:
-            rows = await self._unfinished(after=last, before_ms=before_ms)
-            for id_, version, key in rows:
-                if key not in present:
-                    await self._fail(id_, version)
-            if len(rows) < _AT_ONCE:
-                return
-            last = rows[-1][0]
+    async def _fail_missing(self) -> None:
+        """Documents that are not at an end and whose bytes are gone.
 
-    async def _unfinished(
-        self, *, after: str, before_ms: int
-    ) -> list[tuple[str, int, str]]:
+        Each is asked for, and all that wait may be millions: so many in each look, the
+        next ones in the next.
+        """
+        for _ in range(0, _ASKED_FOR, _AT_ONCE):
+            rows = await self._unfinished(after=self._looked_at)
+            for id_, version, key in rows:
+                if not await self._objects.exists(key):
+                    await self._fail(id_, version)
+                self._looked_at = id_
+            if len(rows) < _AT_ONCE:
+                self._looked_at = ""
+                return
+
+    async def _unfinished(self, *, after: str) -> list[tuple[str, int, str]]:
         documents = DOCUMENTS.c
         query = (
             select(documents.id, documents.version, CONTENTS.c.object_key)
@@ -146,7 +159,7 @@ class Sweeper:
             .where(
                 documents.id > after,
                 documents.listed_as.in_(UNDER_WAY),
-                documents.updated_ms < before_ms,
+                documents.updated_ms < self._before_ms(),
                 CONTENTS.c.object_key.is_not(None),
             )
             .order_by(documents.id)
