@@ -12,11 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, NullPool, event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from headrace.database.failures import shared_failure
@@ -137,6 +135,8 @@ async def upgrade(url: str, revision: str = "head") -> None:
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     engine = _engine(parsed, statement_s=None, poolclass=NullPool)
     try:
+        if revision == "head" and await _up_to_date(engine):
+            return
         async with _translated(), engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 await connection.execute(
@@ -148,7 +148,22 @@ async def upgrade(url: str, revision: str = "head") -> None:
         await engine.dispose()
 
 
+async def _up_to_date(engine: AsyncEngine) -> bool:
+    """Whether nothing is to be done; most starts are spared all of Alembic by it."""
+    newest = max(each.name for each in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+    try:
+        looking = engine.execution_options(**{_READS: True})
+        async with _translated(), looking.connect() as connection:
+            found = await connection.execute(text("SELECT * FROM alembic_version"))
+            return [row[0] for row in found] == [newest.partition("_")[0]]
+    except DBAPIError:
+        return False  # a new database has no such table
+
+
 def _upgrade(connection: Connection, revision: str) -> None:
+    from alembic import command  # noqa: PLC0415  half a second of every first start
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection

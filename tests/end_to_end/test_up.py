@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from headrace_cli.documents import Job
@@ -19,6 +20,7 @@ from headrace_cli.outcomes import Outcomes
 from headrace_cli.sources import Source
 from headrace_local.data_dir import DataDir
 
+from headrace.client import HeadraceClient
 from headrace.kafka_clients import reader, send_events
 from headrace.messages import State
 from headrace.settings import Settings
@@ -82,7 +84,10 @@ def test_it_says_where_everything_is(up: Up) -> None:
     assert up.ready["ready"]
     assert up.ready["kafka"].startswith("127.0.0.1:")
     assert up.ready["qdrant"].startswith("http://127.0.0.1:")
-    assert set(up.ready["probes"]) == {"loader", "chunker", "embedder", "indexer"}
+    assert {"loader", "chunker", "embedder", "indexer", "gateway"} <= set(
+        up.ready["probes"]
+    )
+    assert up.ready["gateway"].startswith("http://127.0.0.1:")
 
 
 def test_documents_go_in_and_out(up: Up, tmp_path: Path) -> None:
@@ -161,6 +166,46 @@ async def test_a_killed_stage_comes_back_and_nothing_is_lost(
     assert headrace("verify", "-d", up.data_dir).value["findings"] == []
 
 
+async def test_what_is_uploaded_over_http_is_found_over_http(up: Up) -> None:
+    async with HeadraceClient(up.ready["gateway"]) as client:
+        text = b"The weir holds the water back."
+        sent = await client.upload(text, collection="weir", name="weir.txt")
+
+        async def indexed() -> bool:
+            return (await client.get(sent.id)).state == "indexed"
+
+        await eventually(indexed)
+        hits = await client.search("water", collection="weir")
+    assert [hit.name for hit in hits] == ["weir.txt"]
+    found = headrace("search", "water", "-c", "weir", "-d", up.data_dir).value["hits"]
+    assert [hit["document"] for hit in found] == [sent.id]
+
+
+async def test_a_killed_gateway_is_back_at_its_place_and_keeps_what_it_accepted(
+    up: Up,
+) -> None:
+    victim = up.part("gateway")
+    assert victim is not None
+    async with HeadraceClient(up.ready["gateway"]) as client:
+        sent = [
+            await client.upload(b"Stone.", collection="quarry", name=f"{number}.txt")
+            for number in range(20)
+        ]
+        victim.kill()
+
+        async def all_indexed() -> bool:
+            try:
+                states = {(await client.get(each.id)).state for each in sent}
+            except httpx.TransportError:
+                return False
+            return states == {"indexed"}
+
+        await eventually(all_indexed)
+    replaced = up.part("gateway")
+    assert replaced is not None
+    assert replaced.pid != victim.pid
+
+
 def test_the_doctor_finds_everything_in_order(up: Up) -> None:
     answer = headrace(
         "doctor", "-d", up.data_dir, env={"HEADRACE_EMBEDDING_PROVIDER": "hash"}
@@ -206,7 +251,7 @@ def test_nothing_is_left_when_it_is_killed(tmp_path: Path) -> None:
     assert running.process.stdout is not None
     running.process.stdout.close()
 
-    assert len(family) >= 6
+    assert len(family) >= 7
     assert psutil.wait_procs(family, timeout=10)[1] == []
 
 

@@ -63,7 +63,7 @@ async def opened(
         CommandFailed: there is none, and the command cannot start one.
     """
     directory = DataDir(data_dir)
-    state = await _settled_state(directory)
+    state = await settled_state(directory)
     if state is not None and state.serving and directory.in_use():
         yield Pipeline(
             settings=_settings(state.settings),
@@ -83,7 +83,7 @@ async def opened(
         raise _nothing_runs(data_dir, missing, state)
     plan = StackPlan(
         data_dir=directory,
-        overrides=_remembered(state),
+        overrides=remembered(state),
         broker=needs.broker,
         stages=_BEHIND_THE_LOADER if needs.draining else (),
     )
@@ -95,7 +95,7 @@ async def opened(
         yield Pipeline(settings=running.settings, supervisor=running.supervisor)
 
 
-async def _settled_state(directory: DataDir) -> StackState | None:
+async def settled_state(directory: DataDir) -> StackState | None:
     """The directory's state, once no stack on it is just starting or stopping."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
@@ -132,7 +132,7 @@ def _settings(fields: Mapping[str, Any]) -> Settings:
     return Settings(**known)
 
 
-def _remembered(state: StackState) -> dict[str, Any]:
+def remembered(state: StackState) -> dict[str, Any]:
     """What an earlier stack was set to, but its addresses and what is set anew."""
     return {
         name: value

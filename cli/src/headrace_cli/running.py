@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 from headrace_local.data_dir import DataDir
+from headrace_local.services import Service
 from headrace_local.stack import RunningStack, StackPlan, running_stack
 
 from headrace.messages import State
@@ -20,6 +21,10 @@ from headrace_cli.opening import Pipeline
 from headrace_cli.output import Output
 from headrace_cli.points import visible_points
 from headrace_cli.progress import shown_progress
+
+_LONG_S = 10.0
+"""A run that is over before has no use for gateway and registry: whoever asks later
+for its documents catches up with what the stages said."""
 
 
 async def run_job(
@@ -35,13 +40,18 @@ async def run_job(
     for skipped in collected.skipped:
         output.note(f"skipped {skipped.path}: {skipped.reason}")
     plan = StackPlan(
-        data_dir=DataDir(data_dir), overrides=overrides, file_roots=collected.roots
+        data_dir=DataDir(data_dir),
+        overrides=overrides,
+        file_roots=collected.roots,
+        services=tuple(Service),
+        later=tuple(Service),
+        later_after_s=_LONG_S,
     )
 
     def report(part: str, what: str) -> None:
         output.note(f"the {part} {what}")
 
-    output.note(f"starting Kafka, the store and four services on {data_dir}")
+    output.note(f"starting Kafka, the store and six services on {data_dir}")
     async with running_stack(plan, report=report) as running:
         pipeline = Pipeline(
             settings=running.settings, file_roots=plan.file_roots, probes=running.probes

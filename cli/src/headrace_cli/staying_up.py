@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace_local.data_dir import DataDir
+from headrace_local.services import Service
 from headrace_local.stack import StackPlan, running_stack
 
 from headrace_cli.failures import EXIT_OK
@@ -26,26 +27,36 @@ async def stay_up(
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     plan = StackPlan(
-        data_dir=DataDir(data_dir), overrides=overrides, file_roots=file_roots
+        data_dir=DataDir(data_dir),
+        overrides=overrides,
+        file_roots=file_roots,
+        services=tuple(Service),
+        later=(Service.REGISTRY,),
     )
 
     def report(part: str, what: str) -> None:
         output.note(f"the {part} {what}")
 
-    output.note(f"starting Kafka, the store and four services on {data_dir}")
+    output.note(f"starting Kafka, the store and six services on {data_dir}")
     async with running_stack(plan, report=report) as running:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stopped.set)
         settings = running.settings
+        output.text(f"API      {running.gateway}")
         output.text(f"Kafka    {settings.kafka_bootstrap_servers}")
         output.text(f"Qdrant   {settings.qdrant_url}")
-        for stage, address in running.probes.items():
-            output.text(f"{stage:<8} http://{address}/metrics")
+        for part, address in running.probes.items():
+            output.text(f"{part:<8} http://{address}/metrics")
         output.text(f"logs     {data_dir / 'logs'}")
-        output.text(f"ready; try `headrace ingest FILE -c NAME -d {data_dir} --wait`")
+        output.text("ready; try")
+        output.text(
+            f"  curl -F collection=NAME -F file=@FILE {running.gateway}/v1/documents"
+        )
+        output.text(f"  headrace ingest FILE -c NAME -d {data_dir} --wait")
         output.answer(
             {
                 "ready": True,
+                "gateway": running.gateway,
                 "kafka": settings.kafka_bootstrap_servers,
                 "qdrant": settings.qdrant_url,
                 "probes": dict(running.probes),

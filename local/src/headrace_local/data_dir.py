@@ -29,11 +29,13 @@ class StackState:
     settings: Mapping[str, Any]
     """Fields of ``Settings``, without secrets."""
     probes: Mapping[str, str] = field(default_factory=dict)
-    """Per stage, where its probes and metrics listen."""
+    """Per stage or service, where its probes and metrics listen."""
     serving: bool = False
     """Whether other commands may use it: all of it runs, until somebody stops it."""
     file_roots: Sequence[str] = ()
     """What its loader may read of this machine."""
+    gateway: str = ""
+    """URL of its HTTP API."""
     format: int = FORMAT
 
 
@@ -57,6 +59,11 @@ class DataDir:
     def objects(self) -> Path:
         """Large texts and letters."""
         return self.path / "objects"
+
+    @property
+    def database(self) -> Path:
+        """What gateway and registry keep, in SQLite."""
+        return self.path / "headrace.db"
 
     @property
     def cache(self) -> Path:

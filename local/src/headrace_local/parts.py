@@ -69,6 +69,7 @@ class Program:
         environment: Callable[[], Mapping[str, str]] | None = None,
         probed: bool = False,
         grace_s: float = 10.0,
+        niceness: int = 0,
     ) -> None:
         self.name = name
         self._address_file = address_file
@@ -76,7 +77,11 @@ class Program:
         self._grace_s = grace_s
         self._address = ""
         self.process = ManagedProcess(
-            name, command, log_file=log_file, environment=environment
+            name,
+            command,
+            log_file=log_file,
+            environment=environment,
+            niceness=niceness,
         )
 
     @property

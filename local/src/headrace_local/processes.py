@@ -34,8 +34,10 @@ class ManagedProcess:
         *,
         log_file: Path,
         environment: Callable[[], Mapping[str, str]] | None = None,
+        niceness: int = 0,
     ) -> None:
         self.name = name
+        self._niceness = niceness
         self.log_file = log_file
         self._command = list(command)
         self._environment = environment
@@ -58,7 +60,8 @@ class ManagedProcess:
     def start(self) -> None:
         """Start it; its output is appended to the log file."""
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
-        tied = [sys.executable, "-IS", tether.__file__, str(os.getpid())]
+        tied = [sys.executable, "-IS", tether.__file__]
+        tied += [str(os.getpid()), str(self._niceness)]
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own command
                 [*tied, *self._command],

@@ -31,6 +31,7 @@ from headrace_local.broker import Broker
 from headrace_local.data_dir import DataDir, DataDirInUse, StackState
 from headrace_local.parts import Part, PartFailed, Program
 from headrace_local.processes import free_port
+from headrace_local.services import Service, gateway_url, service_environment
 from headrace_local.supervisor import Report, Supervisor
 
 LOCAL_PARTITIONS = 3
@@ -38,6 +39,7 @@ LOCAL_PARTITIONS = 3
 PATIENCE_S = 60.0
 """For a command that only looks at the directory to be done with it."""
 DRAIN_S = 10.0
+LATER_NICENESS = 10
 SESSION_TIMEOUT_S = 6.0
 """A stage that was killed is back in seconds, so its partitions should be too."""
 
@@ -52,8 +54,14 @@ class StackPlan:
     file_roots: Sequence[Path] = ()
     """What the loader may read of this machine."""
     broker: bool = True
+    store: bool = True
     stages: Sequence[Stage] = tuple(Stage)
     """Searching needs only the store; looking at letters no stages."""
+    services: Sequence[Service] = ()
+    """What people and programs ask; the stages work without."""
+    later: Sequence[Service] = ()
+    """Those of them that nobody waits for; they leave the processor to the others."""
+    later_after_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +71,9 @@ class RunningStack:
     settings: Settings
     supervisor: Supervisor
     probes: Mapping[str, str]
-    """Where each stage's probes listen; follows a stage that starts again."""
+    """Where each part's probes listen; follows a part that starts again."""
+    gateway: str
+    """URL of the HTTP API, empty where the plan has none."""
 
 
 @asynccontextmanager
@@ -93,13 +103,18 @@ async def running_stack(
             builder.groups,
             report=report,
             after_group=builder.after_group,
+            later=builder.later,
+            later_after_s=plan.later_after_s,
             restarted=announce,
         )
         await supervisor.start()
         try:
             announce()
             yield RunningStack(
-                settings=builder.settings, supervisor=supervisor, probes=probes
+                settings=builder.settings,
+                supervisor=supervisor,
+                probes=probes,
+                gateway=builder.gateway,
             )
         finally:
             plan.data_dir.write_state(builder.state(serving=False))
@@ -186,8 +201,12 @@ class _Builder:
             overrides.setdefault(field, self._count(field, otherwise=asked))
         self._overrides = overrides
         self._stages = [self._stage(stage) for stage in plan.stages]
+        self.gateway = ""
+        if Service.GATEWAY in plan.services:
+            self.gateway = gateway_url(os.environ)
+        self._services = [self._service(service) for service in plan.services]
         self.groups: list[list[Part]] = [[]]
-        if "QDRANT_URL" not in os.environ:
+        if plan.store and "QDRANT_URL" not in os.environ:
             self.groups[0].append(self._store())
         if plan.broker and "KAFKA_BOOTSTRAP_SERVERS" not in os.environ:
             self._broker = Broker(
@@ -195,6 +214,10 @@ class _Builder:
             )
             self.groups[0].append(self._broker)
         self.groups.append(list(self._stages))
+        self.groups[-1] += [
+            each for each in self._services if each.name not in plan.later
+        ]
+        self.later = [each for each in self._services if each.name in plan.later]
         self.settings = self._load()
         self._fill_environment()
 
@@ -236,6 +259,20 @@ class _Builder:
             environment=lambda: self._stage_environment(stage),
             probed=True,
             grace_s=DRAIN_S + 5,
+        )
+
+    def _service(self, service: Service) -> Program:
+        return Program(
+            name=service,
+            command=[sys.executable, "-m", f"headrace_{service}"],
+            log_file=self._dir.log(service),
+            address_file=self._dir.address_file(service),
+            environment=lambda: service_environment(
+                service, self._environment, self._dir, gateway=self.gateway
+            ),
+            probed=True,
+            grace_s=DRAIN_S + 5,
+            niceness=LATER_NICENESS if service in self._plan.later else 0,
         )
 
     async def after_group(self, number: int) -> None:
@@ -285,11 +322,13 @@ class _Builder:
             probes=self.probes() if serving else {},
             serving=serving,
             file_roots=[str(root.resolve()) for root in self._plan.file_roots],
+            gateway=self.gateway if serving else "",
         )
 
     def probes(self) -> dict[str, str]:
-        """Where each stage's probes listen."""
-        return {program.name: program.address for program in self._stages}
+        """Where each part's probes listen, once it runs."""
+        programs = [*self._stages, *self._services]
+        return {each.name: each.address for each in programs if each.address}
 
 
 def provider_defaults(

@@ -28,6 +28,9 @@ Report = Callable[[str, str], None]
 class Supervisor:
     """Runs groups of parts; a group starts together, after the groups before it.
 
+    The parts of ``later`` start ``later_after_s`` after all groups, and nobody waits
+    until they have.
+
     A part that ends is started again, later each time; one that says its settings are
     wrong, or that never becomes ready again, ends the whole (``failure``).
     """
@@ -38,9 +41,13 @@ class Supervisor:
         *,
         report: Report,
         after_group: Callable[[int], Awaitable[None]] | None = None,
+        later: Sequence[Part] = (),
+        later_after_s: float = 0.0,
         restarted: Callable[[], None] = lambda: None,
     ) -> None:
         self._groups = [list(group) for group in groups]
+        self._later = list(later)
+        self._later_after_s = later_after_s
         self._report = report
         self._after_group = after_group
         self._restarted = restarted
@@ -53,7 +60,7 @@ class Supervisor:
     @property
     def parts(self) -> list[Part]:
         """All parts, in the order of their start."""
-        return [part for group in self._groups for part in group]
+        return [*(part for group in self._groups for part in group), *self._later]
 
     async def start(self) -> None:
         """Start everything; what had started is stopped again if a part fails.
@@ -78,7 +85,11 @@ class Supervisor:
         except BaseException:
             await self.stop()
             raise
-        self._tasks = [asyncio.create_task(self._keep(part)) for part in self.parts]
+        started = [part for part in self.parts if part not in self._later]
+        self._tasks = [asyncio.create_task(self._keep(part)) for part in started]
+        self._tasks += [
+            asyncio.create_task(self._bring_up(part)) for part in self._later
+        ]
         self._tasks.append(asyncio.create_task(self._sample()))
         for task in self._tasks:
             task.add_done_callback(self._watcher_ended)
@@ -89,7 +100,7 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        for group in reversed(self._groups):
+        for group in (self._later, *reversed(self._groups)):
             await asyncio.gather(*(part.stop() for part in group))
         if self._failure is not None and self._failure.done():
             self._failure.exception()  # nobody may have been waiting for it
@@ -128,6 +139,17 @@ class Supervisor:
             await asyncio.sleep(backoff)
             backoff = min(LONGEST_BACKOFF_S, 2 * backoff)
         return None
+
+    async def _bring_up(self, part: Part) -> None:
+        """Start what nobody waits for, then keep it running."""
+        await asyncio.sleep(self._later_after_s)
+        try:
+            await self._start_anyway(part)
+        except PartFailed as error:
+            self._report(part.name, f"does not start, the rest goes on: {error}")
+            return
+        self._restarted()
+        await self._keep(part)
 
     async def _keep(self, part: Part) -> None:
         backoff = FIRST_BACKOFF_S

@@ -1,4 +1,6 @@
-"""Start a program that dies with its parent: ``python tether.py PARENT PROGRAM ARG…``.
+"""Start a program that dies with its parent.
+
+``python tether.py PARENT NICENESS PROGRAM ARG…``.
 
 A supervisor that is killed -9 cannot stop anybody, so each child asks the kernel to be
 killed with it (Linux only; elsewhere it is plain exec). Run as a script with ``-IS``,
@@ -20,7 +22,8 @@ def main() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit("the supervisor died before this process began")
-    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606  the caller gives a whole path
+    os.nice(int(sys.argv[2]))
+    os.execv(sys.argv[3], sys.argv[3:])  # noqa: S606  the caller gives a whole path
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from headrace_local.data_dir import DataDir
+from headrace_local.services import Service
 from headrace_local.stack import (
     StackPlan,
     _Builder,
@@ -44,6 +45,22 @@ def test_everything_is_local_by_default(tmp_path: Path) -> None:
         ["store", "broker"],
         ["loader", "chunker", "embedder", "indexer"],
     ]
+
+
+def test_services_run_beside_the_stages_or_later(tmp_path: Path) -> None:
+    built = _Builder(
+        StackPlan(
+            data_dir=DataDir(tmp_path),
+            overrides={},
+            services=tuple(Service),
+            later=(Service.REGISTRY,),
+        )
+    )
+
+    assert names(built)[1] == ["loader", "chunker", "embedder", "indexer", "gateway"]
+    assert [part.name for part in built.later] == ["registry"]
+    assert built.state(serving=True).gateway == built.gateway
+    assert built.state(serving=False).gateway == ""
 
 
 def test_a_kafka_or_qdrant_of_ones_own_replaces_the_part(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -87,8 +88,12 @@ class Yard:
             grace_s=grace_s,
         )
 
-    def supervisor(self, *groups: list[Program]) -> Supervisor:
-        return Supervisor(groups, report=lambda *report: self.reports.append(report))
+    def supervisor(
+        self, *groups: list[Program], later: Sequence[Program] = ()
+    ) -> Supervisor:
+        return Supervisor(
+            groups, report=lambda *report: self.reports.append(report), later=later
+        )
 
 
 @pytest.fixture
@@ -120,6 +125,31 @@ async def test_a_killed_part_starts_again_and_that_is_reported(yard: Yard) -> No
         assert yard.reports[0][1].startswith("ended (signal 9)")
         assert supervisor.restarts == {"loader": 1}
         assert yard.journal == ["+loader", "+loader"]
+    finally:
+        await supervisor.stop()
+
+
+async def test_nobody_waits_for_what_may_start_later(yard: Yard) -> None:
+    supervisor = yard.supervisor(
+        [yard.program("loader", STEADY)], later=[yard.program("gateway", STEADY)]
+    )
+    await supervisor.start()
+    assert yard.journal == ["+loader"]
+
+    await eventually(lambda: "+gateway" in yard.journal)
+    await supervisor.stop()
+    assert yard.journal == ["+loader", "+gateway", "-gateway", "-loader"]
+
+
+async def test_the_rest_goes_on_without_what_may_start_later(yard: Yard) -> None:
+    supervisor = yard.supervisor(
+        [yard.program("loader", STEADY)], later=[yard.program("gateway", BROKEN)]
+    )
+    await supervisor.start()
+    await eventually(lambda: yard.reports)
+    try:
+        assert await supervisor.while_running(asyncio.sleep(0, "done")) == "done"
+        assert yard.reports[0][1].startswith("does not start, the rest goes on")
     finally:
         await supervisor.stop()
 
