@@ -40,6 +40,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
     """See ``source.Source``. One per process.
 
     Args:
+        client_id: by which the group knows this process (``membership``).
         topics: both lanes' topics of a stage. They must exist: subscribing to a missing
             one has the broker make it with settings that are not ours.
 
@@ -51,6 +52,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         self,
         settings: StageSettings,
         *,
+        client_id: str,
         group: str,
         topics: Collection[str],
         metrics: Metrics,
@@ -73,6 +75,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]
         self._rebalances = 0
         self._consumer = AIOKafkaConsumer(
             **client_options(settings),
+            client_id=client_id,
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

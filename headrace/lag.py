@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import GroupLoadInProgressError
 
 from headrace.backpressure import ahead_of
@@ -23,6 +25,16 @@ _EVERY_S = 1.0
 _PATIENCE_S = 10.0
 _LOUD_AFTER = 10
 """Failed readings in a row before somebody is told: one may fail at any time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A process in a consumer group, as the broker knows it."""
+
+    client_id: str
+    host: str
+    """The address from which the broker is reached."""
+    partitions: int
 
 
 class GroupOffsets:
@@ -96,6 +108,24 @@ class GroupOffsets:
             offsets[partition] = (at, end[partition])
         return offsets
 
+    async def members(self, group: str) -> list[Member]:
+        """Who is in a group at this moment.
+
+        Raises:
+            KafkaError: the broker does not answer.
+        """
+        await self.start()
+        admin, _ = self.clients
+        (answer,) = await admin.describe_consumer_groups([group])
+        return [
+            Member(
+                client_id=each["client_id"],
+                host=each["client_host"].lstrip("/"),
+                partitions=_assigned(each["member_assignment"]),
+            )
+            for each in answer.to_object()["groups"][0]["members"]
+        ]
+
     async def _committed(
         self, admin: Any, group: str, partitions: list[TopicPartition]
     ) -> dict[TopicPartition, int]:
@@ -112,6 +142,14 @@ class GroupOffsets:
             raise GroupLoadInProgressError(f"the offsets of {group} are not known yet")
         self._coordinators[group] = coordinator
         return {p: max(committed[p].offset, 0) for p in partitions}
+
+
+def _assigned(assignment: bytes) -> int:
+    """Partitions in it; none while the group is being balanced."""
+    if not assignment:
+        return 0
+    topics = ConsumerProtocolMemberAssignment.decode(assignment).assignment
+    return sum(len(partitions) for _, partitions in topics)
 
 
 async def _started(client: Any, stop: Any) -> None:

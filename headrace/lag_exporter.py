@@ -158,19 +158,14 @@ class LagExporter:
         for stage, offsets in read.items():
             following = self._topology.next_stage(stage)
             ahead = {} if following is None else read[following]
-            members = await self._members(stage)
-            self._publish(stage, offsets, ahead, times, members)
+            members = await self._offsets.members(self._topology.group(stage))
+            self._publish(stage, offsets, ahead, times, len(members))
         self._last = self._clock.monotonic()
 
     async def stop(self) -> None:
         """Disconnect."""
         await self._offsets.stop()
         await self._oldest.stop()
-
-    async def _members(self, stage: Stage) -> int:
-        admin, _ = self._offsets.clients
-        (answer,) = await admin.describe_consumer_groups([self._topology.group(stage)])
-        return len(answer.to_object()["groups"][0]["members"])
 
     def _publish(
         self,

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Generic, NoReturn, TypeVar
 
 import structlog
@@ -27,6 +28,7 @@ from headrace.kafka_source import KafkaSource
 from headrace.lag import LagReader
 from headrace.last_resort import LastResort
 from headrace.loop_delay import MeasuringSelector, new_event_loop
+from headrace.membership import client_id
 from headrace.messages import Stage
 from headrace.metrics import Metrics
 from headrace.objects import Objects
@@ -199,6 +201,7 @@ class StageProcess(Generic[S]):
         stack.push_async_callback(handler.close)
         source = KafkaSource(
             settings,
+            client_id=client_id(self._worker, version("headrace")),
             group=topology.group(self._stage),
             topics=inputs.values(),
             metrics=self._metrics,

@@ -46,9 +46,11 @@ SECTIONS: dict[str, tuple[type[Settings], str]] = {
     "Gateway": (GatewaySettings, "And the model's, as the embedder, for queries."),
 }
 ELSEWHERE = (
+    "HEADRACE_ADMIN_URL",
     "HEADRACE_API_KEY",
     "HEADRACE_CACHE_DIR",
     "HEADRACE_DATA_DIR",
+    "HEADRACE_GATEWAY",
     "HEADRACE_GATEWAY_URL",
 )
 """Read by the command, without a settings class."""

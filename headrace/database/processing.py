@@ -167,6 +167,25 @@ REQUEUES = Table(
 )
 """How often reconciliation has queued an event again; written before it does."""
 
+RECOVERIES = Table(
+    "recoveries",
+    SCHEMA,
+    Column("name", String(64), primary_key=True),
+    # Rises with each request; what is asked and not answered is to be done now.
+    Column("asked", BigInteger, nullable=False),
+    Column("asked_by", Text),
+    Column("asked_ms", BigInteger),
+    Column("answered", BigInteger, nullable=False),
+    # Of the last look, asked for or not.
+    Column("began_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    Column("outcome", String(16)),
+    Column("problem", Text),
+    Column("requeued", BigInteger),
+    Column("failed", BigInteger),
+    Column("worker", Text),
+)
+
 RATES = Table(
     "rates",
     SCHEMA,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+from aiokafka.errors import KafkaConnectionError
 from fastapi import FastAPI
 from headrace_embedder.factory import build_provider
 from headrace_gateway.admission import Admission, RateLimits
+from headrace_gateway.ahead import Places
 from headrace_gateway.app import ADMIN, API, intake_limits, patience_of
 from headrace_gateway.audit import Audit
 from headrace_gateway.authentication import ApiKeys, Authenticator, Everybody
@@ -20,10 +22,12 @@ from headrace_gateway.http import create_app
 from headrace_gateway.intake import Intake
 from headrace_gateway.jobs import Jobs
 from headrace_gateway.parts import Parts
+from headrace_gateway.pauses import Pauses
 from headrace_gateway.records import Records
 from headrace_gateway.relay import Relay
 from headrace_gateway.searcher import Searcher
 from headrace_gateway.settings import GatewaySettings
+from headrace_gateway.states import States
 from headrace_gateway.status_feed import StatusFeed
 from headrace_gateway.sweeper import Sweeper
 from headrace_gateway.uploads import Uploads
@@ -31,10 +35,13 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Table, select
 
 from headrace.clock import SystemClock
+from headrace.control import Control
 from headrace.database.engine import Database, upgrade
 from headrace.database.key_store import KeyStore
 from headrace.database.keys import Scope
-from headrace.messages import Lane
+from headrace.database.recoveries import Recoveries
+from headrace.lag import Member
+from headrace.messages import Lane, Stage
 from headrace.metrics import GatewayMetrics
 from headrace.objects import Objects
 from headrace.uuid7 import UuidSource
@@ -44,15 +51,50 @@ from tests.support.fake_store import FakeStore
 
 @dataclass
 class Waiting:
-    """Instead of ``Ahead``: says what a test says."""
+    """Instead of ``Ahead``: says what a test says; else that there is no Kafka."""
 
     seconds: float = 0.0
+    found: list[Places] | None = None
+    lefts: list[dict[Stage, int]] = field(default_factory=list)
+    groups: dict[Stage, list[Member]] | None = None
+
+    async def places(self) -> list[Places]:
+        if self.found is None:
+            raise KafkaConnectionError("there is none here")
+        return self.found
+
+    async def left(self, stages: Collection[Stage]) -> dict[Stage, int]:
+        if not self.lefts:
+            raise KafkaConnectionError("there is none here")
+        left = self.lefts[0] if len(self.lefts) == 1 else self.lefts.pop(0)
+        return {stage: count for stage, count in left.items() if stage in stages}
+
+    async def members(self) -> dict[Stage, list[Member]]:
+        if self.groups is None:
+            raise KafkaConnectionError("there is none here")
+        return self.groups
 
     def age_s(self, lane: Lane) -> float:
         return self.seconds
 
     def depths(self) -> list[Any]:
         return []
+
+
+@dataclass
+class Paused:
+    """Instead of ``ControlFollower``: has heard at once what was sent."""
+
+    producer: FakeProducer
+    topic: str
+    known: bool = True
+
+    @property
+    def state(self) -> Control:
+        found = Control()
+        for sent in self.producer.to(self.topic):
+            found = found.after(sent.key, sent.value)
+        return found
 
 
 @dataclass
@@ -144,6 +186,12 @@ async def gateway_world(
         patience=patience_of(known, clock),
     )
     jobs = Jobs(database)
+    pauses = Pauses(
+        Paused(producer, known.topology.control),
+        producer=producer,
+        topology=known.topology,
+        clock=clock,
+    )
     parts = Parts(
         settings=known,
         clock=clock,
@@ -173,8 +221,12 @@ async def gateway_world(
             limits=intake_limits(known),
             ahead_s=lambda: waiting.seconds,
             outbox_s=relay.age_s,
+            paused=lambda: pauses.collections,
         ),
+        pauses=pauses,
         records=Records(database),
+        states=States(database),
+        recoveries=Recoveries(database),
         relay=relay,
         ahead=waiting,  # type: ignore[arg-type]
         searcher=Searcher(store, settings=known, build=build_provider, clock=clock),

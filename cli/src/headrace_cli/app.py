@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from headrace_cli.commands import (
+    admin,
     delete,
     dlq,
     doctor,
     documents,
+    importing,
     ingest,
     keys,
     run,
@@ -44,10 +46,12 @@ def build_app() -> typer.Typer:
     app.command()(up.up)
     app.command()(ingest.ingest)
     app.command()(delete.delete)
+    app.command("import")(importing.import_)
     app.command()(status.status)
     app.command()(verify.verify)
     app.command()(doctor.doctor)
     app.add_typer(documents.build(), name="documents")
+    app.add_typer(admin.build(), name="admin")
     app.add_typer(dlq.build(), name="dlq")
     app.add_typer(keys.build(), name="keys")
     app.add_typer(topics.build(), name="topics")

@@ -2,35 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
-import httpx
-
-from headrace.client import ApiError, Document, HeadraceClient
-from headrace_cli.failures import EXIT_OK, CommandFailed, unreachable
+from headrace.client import Document, DocumentDetail, HeadraceClient
+from headrace_cli.failures import EXIT_FAILED, EXIT_OK
+from headrace_cli.gateway import Reach, client_of, next_look
 from headrace_cli.output import Output
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
-    """Where the gateway is, and what one shows it."""
-
-    url: str
-    key: str
+UNDER_WAY = ("accepted", "queued", "processing")
+_FAILED = ("failed", "indexed_with_errors")
 
 
 async def list_some(
-    reach: Reach, *, filters: Mapping[str, str | None], limit: int, output: Output
+    reach: Reach,
+    *,
+    filters: Mapping[str, str | None],
+    limit: int,
+    watch: bool,
+    output: Output,
 ) -> int:
-    """Print documents; the exit code."""
+    """Print documents; the exit code.
+
+    Watched, they are printed again as they change, until somebody has seen enough.
+    """
+    async with client_of(reach) as client:
+        found = await _some(client, filters, limit)
+        _print(found, output)
+        if not watch:
+            output.answer({"documents": [each.model_dump() for each in found]})
+            return EXIT_OK
+        for each in found:
+            output.answer(each.model_dump())
+        while True:
+            await next_look()
+            before = {each.id: each for each in found}
+            found = await _some(client, filters, limit)
+            for each in reversed(found):
+                if before.get(each.id) != each:
+                    output.text(_line(each))
+                    output.answer(each.model_dump())
+
+
+async def show_one(reach: Reach, id_: str, *, watch: bool, output: Output) -> int:
+    """Print a document; the exit code.
+
+    Watched, it is printed as it changes until it is at its end; then 1 where it failed.
+    """
+    async with client_of(reach) as client:
+        found = await client.get(id_)
+        while watch and found.state in UNDER_WAY:
+            output.text(_line(found))
+            output.answer(found.model_dump())
+            before = found
+            while found == before:
+                await next_look()
+                found = await client.get(id_)
+    _print_one(found, output)
+    output.answer(found.model_dump())
+    return EXIT_FAILED if watch and found.state in _FAILED else EXIT_OK
+
+
+async def act(reach: Reach, what: str, id_: str, *, output: Output) -> int:
+    """``retry`` or ``delete``; the exit code."""
+    async with client_of(reach) as client:
+        acts = {"retry": client.retry, "delete": client.delete}
+        done = await acts[what](id_)
+    output.text(f"{what} of {done.name} is accepted as version {done.version}")
+    output.answer(done.model_dump())
+    return EXIT_OK
+
+
+async def _some(
+    client: HeadraceClient, filters: Mapping[str, str | None], limit: int
+) -> list[Document]:
     found: list[Document] = []
-    async with _client(reach) as client:
-        async for document in client.documents(**filters):
-            found.append(document)
-            if len(found) >= limit:
-                break
+    async for document in client.documents(**filters):
+        found.append(document)
+        if len(found) >= limit:
+            break
+    return found
+
+
+def _line(each: Document) -> str:
+    stage = f" after the {each.stage}" if each.stage and each.state in UNDER_WAY else ""
+    error = f": {each.error.code}: {each.error.message}" if each.error else ""
+    return (
+        f"{each.id}  {each.name}  version {each.version} is {each.state}{stage}{error}"
+    )
+
+
+def _print(found: Sequence[Document], output: Output) -> None:
     output.table(
         ["id", "collection", "name", "version", "state", "error"],
         [
@@ -45,14 +106,9 @@ async def list_some(
             for each in found
         ],
     )
-    output.answer({"documents": [each.model_dump() for each in found]})
-    return EXIT_OK
 
 
-async def show_one(reach: Reach, id_: str, *, output: Output) -> int:
-    """Print a document; the exit code."""
-    async with _client(reach) as client:
-        found = await client.get(id_)
+def _print_one(found: DocumentDetail, output: Output) -> None:
     for name in ("id", "collection", "name", "version", "state", "size", "updated_at"):
         output.text(f"{name:<12} {getattr(found, name)}")
     if found.progress:
@@ -75,27 +131,3 @@ async def show_one(reach: Reach, id_: str, *, output: Output) -> int:
             for each in found.timeline
         ],
     )
-    output.answer(found.model_dump())
-    return EXIT_OK
-
-
-async def act(reach: Reach, what: str, id_: str, *, output: Output) -> int:
-    """``retry`` or ``delete``; the exit code."""
-    async with _client(reach) as client:
-        acts = {"retry": client.retry, "delete": client.delete}
-        done = await acts[what](id_)
-    output.text(f"{what} of {done.name} is accepted as version {done.version}")
-    output.answer(done.model_dump())
-    return EXIT_OK
-
-
-@asynccontextmanager
-async def _client(reach: Reach) -> AsyncIterator[HeadraceClient]:
-    """A client whose refusals are the command's."""
-    try:
-        async with HeadraceClient(reach.url, key=reach.key) as client:
-            yield client
-    except ApiError as error:
-        raise CommandFailed(error.code, error.detail, advice=error.advice) from error
-    except (httpx.TransportError, httpx.InvalidURL) as error:
-        raise unreachable("the gateway", reach.url, repr(error)) from error

@@ -18,6 +18,14 @@ class LaneOption(StrEnum):
     BULK = "bulk"
 
 
+class OnConflictOption(StrEnum):
+    """What becomes of a document whose name is taken."""
+
+    FAIL = "fail"
+    REPLACE = "replace"
+    NEW_VERSION = "new-version"
+
+
 class ProviderOption(StrEnum):
     """Who makes the vectors."""
 
@@ -69,6 +77,33 @@ Timeout = Annotated[
 Provider = Annotated[
     ProviderOption | None,
     typer.Option(help="Who makes the vectors; hash is for tests only."),
+]
+GATEWAY = "http://127.0.0.1:8080"
+Gateway = Annotated[
+    str,
+    typer.Option(
+        "--gateway",
+        "--url",
+        envvar=["HEADRACE_GATEWAY", "HEADRACE_GATEWAY_URL"],
+        help="URL of the gateway.",
+    ),
+]
+AdminUrl = Annotated[
+    str,
+    typer.Option(
+        "--gateway",
+        "--url",
+        envvar=["HEADRACE_ADMIN_URL", "HEADRACE_GATEWAY", "HEADRACE_GATEWAY_URL"],
+        help="URL of the gateway, or of its port for /v1/admin where that is another.",
+    ),
+]
+ApiKey = Annotated[
+    str,
+    typer.Option(
+        "--key",
+        envvar="HEADRACE_API_KEY",
+        help="API key or token; better in the environment.",
+    ),
 ]
 Partitions = Annotated[
     int | None,

@@ -12,8 +12,7 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from headrace import client as client_module
-from headrace.client import ApiError, HeadraceClient
+from headrace.client import ApiError, HeadraceClient, answers, operations
 from tests.support.gateway_world import GatewayWorld, gateway_world
 
 SERVED = {
@@ -27,7 +26,30 @@ SERVED = {
     "Hit": "HitView",
     "Hits": "Hits",
     "ImportJob": "JobView",
+    "ImportItem": "ItemView",
+    "ImportItems": "ItemPage",
     "Health": "Health",
+    "Queue": "Queue",
+    "Paused": "PauseView",
+    "PauseList": "Pauses",
+    "Resumed": "Resumed",
+    "Left": "Left",
+    "Drained": "Drained",
+    "NotRetried": "NotRetried",
+    "Retried": "Retried",
+    "Look": "Look",
+    "Recovery": "Recovery",
+    "PartitionDepth": "PartitionDepth",
+    "LaneDepth": "LaneDepth",
+    "CollectionStates": "CollectionStates",
+    "Depth": "Depth",
+    "Worker": "WorkerView",
+    "WorkerList": "WorkerList",
+    "DeadLetters": "Letters",
+    "DeadLetter": "Letter",
+    "Replayed": "Replayed",
+    "Replays": "Replays",
+    "Dropped": "Dropped",
 }
 
 
@@ -49,7 +71,8 @@ def kinds(schema: dict[str, Any]) -> set[str]:
 def models() -> dict[str, type[BaseModel]]:
     return {
         name: found
-        for name, found in vars(client_module).items()
+        for module in (answers, operations)
+        for name, found in vars(module).items()
         if isinstance(found, type)
         and issubclass(found, BaseModel)
         and found is not BaseModel
@@ -68,18 +91,25 @@ async def test_every_type_is_what_is_served(world: GatewayWorld) -> None:
 
 async def test_every_call_is_one_that_is_described(world: GatewayWorld) -> None:
     paths = world.app.openapi()["paths"]
+    schemas = world.app.openapi()["components"]["schemas"]
     id_ = "01a2038e-a3c8-7d82-b5c6-a3fc3cac9617"
     seen: set[tuple[str, str]] = set()
+    timeouts: dict[str, float] = {}
 
     def answer(request: httpx.Request) -> httpx.Response:
         path = request.url.path.replace(id_, "{id}")
+        timeouts[path] = request.extensions["timeout"]["read"]
         operation = paths[path][request.method.lower()]
         seen.add((request.method, path))
         allowed = {each["name"] for each in operation.get("parameters", ())}
         assert set(request.url.params) <= allowed
         content = request.headers.get("content-type", "").partition(";")[0]
         if content:
-            assert content in operation["requestBody"]["content"]
+            described = operation["requestBody"]["content"][content]["schema"]
+        if content == "application/json":
+            name = described.get("$ref", "").rpartition("/")[2]
+            described = schemas.get(name, described)
+            assert set(json.loads(request.content)) <= set(described["properties"])
         return httpx.Response(404, json={"code": "not_found", "detail": "no"})
 
     async def lines() -> AsyncIterator[bytes]:
@@ -98,14 +128,47 @@ async def test_every_call_is_one_that_is_described(world: GatewayWorld) -> None:
             client.get(id_),
             client.page(collection="c", state="failed", job="j", text="t"),
             client.search("q", collection="c"),
-            client.start_import(lines(), collection="c"),
+            client.start_import(lines(), collection="c", while_paused=True, key="once"),
             client.import_job(id_),
+            anext(client.import_items(id_, state="refused")),
             client.health(),
+            client.queue(),
+            client.admin.pause(stage="loader", reason="r"),
+            client.admin.resume(collection="c", tenant="t"),
+            client.admin.pauses(),
+            client.admin.drain(stage="loader", timeout_s=300),
+            client.admin.retry_failed(
+                collection="c",
+                code="x",
+                since="2026-01-31T12:00:00Z",
+                until="2026-01-31T12:00:00Z",
+                job="j",
+            ),
+            client.admin.recover_stale(),
+            client.admin.recovery(),
+            client.admin.depth(collection="c"),
+            client.admin.workers(),
+            client.admin.dead_letters(
+                stage="loader", code="c", document="d", collection="c", since="s"
+            ),
+            client.admin.dead_letter(id_),
+            client.admin.replay(["a"], rate=1.0),
+            client.admin.drop(collection="c", reason="r"),
         ):
             with pytest.raises(ApiError) as refused:
                 await call
             assert refused.value.code == "not_found"
-    assert len(seen) == 11  # upload and add are one
+    described = {
+        (method.upper(), path) for path, found in paths.items() for method in found
+    }
+    # Lists of imports are for people, events for those who read them as they come.
+    others = {
+        ("GET", "/v1/imports"),
+        ("GET", "/v1/events"),
+        ("GET", "/v1/health/workers"),
+    }
+    assert described - seen == others
+    assert timeouts["/v1/admin/drain"] > 300
 
 
 async def test_a_document_from_upload_to_its_end(world: GatewayWorld) -> None:

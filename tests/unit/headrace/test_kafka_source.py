@@ -115,6 +115,7 @@ async def source(monkeypatch: pytest.MonkeyPatch) -> KafkaSource:
     monkeypatch.setattr(kafka_source, "AIOKafkaConsumer", lambda **_: consumer)
     made = KafkaSource(
         StageSettings(),
+        client_id="me",
         group="g",
         topics=["texts", "texts.bulk"],
         metrics=Metrics(Stage.CHUNKER),

@@ -8,21 +8,7 @@ import typer
 
 from headrace_cli import options
 
-_Url = Annotated[
-    str,
-    typer.Option("--url", envvar="HEADRACE_GATEWAY_URL", help="Of the gateway."),
-]
-_Key = Annotated[
-    str,
-    typer.Option(
-        "--key",
-        envvar="HEADRACE_API_KEY",
-        help="API key or token; better in the environment.",
-    ),
-]
 _Id = Annotated[str, typer.Argument(help="The document's id.")]
-
-DEFAULT_URL = "http://127.0.0.1:8080"
 
 
 def build() -> typer.Typer:
@@ -40,8 +26,8 @@ def build() -> typer.Typer:
 
 def list_documents(
     *,
-    url: _Url = DEFAULT_URL,
-    key: _Key = "",
+    url: options.Gateway = options.GATEWAY,
+    key: options.ApiKey = "",
     collection: Annotated[
         str | None, typer.Option("--collection", "-c", help="Only of this collection.")
     ] = None,
@@ -51,16 +37,27 @@ def list_documents(
         str | None, typer.Option(help="Only with this in the name.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 50,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on with what changes.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """List documents, newest first."""
-    from headrace_cli.document_work import Reach, list_some
+    """List documents, newest first.
+
+    With --watch and --json, one object a line for each that changes.
+    """
+    from headrace_cli.document_work import list_some
+    from headrace_cli.gateway import Reach
     from headrace_cli.performing import perform
 
     filters = {"collection": collection, "state": state, "job": job, "text": text}
     perform(
         lambda output: list_some(
-            Reach(url=url, key=key), filters=filters, limit=limit, output=output
+            Reach(url=url, key=key),
+            filters=filters,
+            limit=limit,
+            watch=watch,
+            output=output,
         ),
         as_json=as_json,
     )
@@ -69,16 +66,26 @@ def list_documents(
 def show(
     document: _Id,
     *,
-    url: _Url = DEFAULT_URL,
-    key: _Key = "",
+    url: options.Gateway = options.GATEWAY,
+    key: options.ApiKey = "",
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Until it is at its end.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show a document: state, what each stage did, what went wrong."""
-    from headrace_cli.document_work import Reach, show_one
+    """Show a document: state, what each stage did, what went wrong.
+
+    With --watch, again as it changes, and 1 where it failed; with --json too, one
+    object a line.
+    """
+    from headrace_cli.document_work import show_one
+    from headrace_cli.gateway import Reach
     from headrace_cli.performing import perform
 
     perform(
-        lambda output: show_one(Reach(url=url, key=key), document, output=output),
+        lambda output: show_one(
+            Reach(url=url, key=key), document, watch=watch, output=output
+        ),
         as_json=as_json,
     )
 
@@ -86,8 +93,8 @@ def show(
 def retry(
     document: _Id,
     *,
-    url: _Url = DEFAULT_URL,
-    key: _Key = "",
+    url: options.Gateway = options.GATEWAY,
+    key: options.ApiKey = "",
     as_json: options.Json = False,
 ) -> None:
     """Try a document again that failed."""
@@ -97,8 +104,8 @@ def retry(
 def delete(
     document: _Id,
     *,
-    url: _Url = DEFAULT_URL,
-    key: _Key = "",
+    url: options.Gateway = options.GATEWAY,
+    key: options.ApiKey = "",
     as_json: options.Json = False,
 ) -> None:
     """Delete a document."""
@@ -106,7 +113,8 @@ def delete(
 
 
 def _act(what: str, document: str, *, url: str, key: str, as_json: bool) -> None:
-    from headrace_cli.document_work import Reach, act
+    from headrace_cli.document_work import act
+    from headrace_cli.gateway import Reach
     from headrace_cli.performing import perform
 
     perform(

@@ -18,20 +18,23 @@ from headrace_embedder.factory import build_provider
 from headrace import logs
 from headrace.backpressure import IntakeLimits
 from headrace.clock import Clock, SystemClock
+from headrace.control_topic import ControlFollower
 from headrace.database.engine import Database, upgrade
 from headrace.database.key_store import KeyStore
+from headrace.database.recoveries import Recoveries
 from headrace.errors import SharedFailure
-from headrace.lifecycle import warn_of_misspelt_settings
 from headrace.messages import Lane
 from headrace.metrics import GatewayMetrics, Metrics
 from headrace.objects import Objects
 from headrace.preflight import wait_for_topics
 from headrace.probes import Probes
+from headrace.process import warn_of_misspelt_settings
 from headrace.producer import KafkaProducer
 from headrace.qdrant import QdrantStore
 from headrace.topology import Noun
 from headrace.uuid7 import UuidSource
-from headrace_gateway import admin, documents, events, health, imports, searching
+from headrace_gateway import documents, events, health, imports, searching
+from headrace_gateway.admin import control, depth, failed, letters, recovery, workers
 from headrace_gateway.admission import Admission, RateLimits
 from headrace_gateway.ahead import Ahead
 from headrace_gateway.audit import Audit
@@ -42,12 +45,14 @@ from headrace_gateway.intake import Intake
 from headrace_gateway.jobs import Jobs
 from headrace_gateway.oidc import JwksCache, OidcTokens
 from headrace_gateway.parts import Parts
+from headrace_gateway.pauses import Pauses
 from headrace_gateway.records import Records
 from headrace_gateway.relay import Relay
 from headrace_gateway.requests import Patience
 from headrace_gateway.searcher import Searcher
 from headrace_gateway.serving import HttpServer, listen, tell_address
 from headrace_gateway.settings import GatewaySettings
+from headrace_gateway.states import States
 from headrace_gateway.status_feed import StatusFeed
 from headrace_gateway.sweeper import Sweeper
 from headrace_gateway.uploads import Uploads
@@ -66,7 +71,14 @@ API = (
     searching.router,
 )
 """Makers of the routes of the API."""
-ADMIN = (admin.router,)
+ADMIN = (
+    control.router,
+    depth.router,
+    failed.router,
+    letters.router,
+    recovery.router,
+    workers.router,
+)
 """And of what may have a port of its own."""
 
 
@@ -78,6 +90,7 @@ class Gateway:
     producer: KafkaProducer
     relay: Relay
     ahead: Ahead
+    follower: ControlFollower
     sweeper: Sweeper
     metrics: Metrics
 
@@ -96,6 +109,8 @@ async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         stack.push_async_callback(producer.stop, timeout_s=_FLUSH_S)
         ahead = Ahead(settings, clock=clock)
         stack.push_async_callback(ahead.stop)
+        follower = ControlFollower(settings)
+        stack.push_async_callback(follower.stop)
         store = QdrantStore.from_settings(settings)
         stack.push_async_callback(store.close)
         searcher = Searcher(store, settings=settings, build=build_provider, clock=clock)
@@ -110,6 +125,9 @@ async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             patience=patience_of(settings, clock),
         )
         jobs = Jobs(database)
+        pauses = Pauses(
+            follower, producer=producer, topology=settings.topology, clock=clock
+        )
         parts = Parts(
             settings=settings,
             clock=clock,
@@ -127,8 +145,12 @@ async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
                 limits=intake_limits(settings),
                 ahead_s=lambda: ahead.age_s(Lane.BULK),
                 outbox_s=relay.age_s,
+                paused=lambda: pauses.collections,
             ),
+            pauses=pauses,
             records=Records(database),
+            states=States(database),
+            recoveries=Recoveries(database),
             relay=relay,
             ahead=ahead,
             searcher=searcher,
@@ -140,6 +162,7 @@ async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             producer=producer,
             relay=relay,
             ahead=ahead,
+            follower=follower,
             sweeper=Sweeper(
                 database,
                 objects=objects,
@@ -279,9 +302,11 @@ class _Process:
             {
                 *(topology.topic(Noun.DOCUMENTS, lane) for lane in Lane),
                 topology.audit,
+                topology.control,
             },
             say=self._say,
         )
+        gateway.follower.start()
         await gateway.producer.start()
         gateway.relay.connected()
         self._starting = None

@@ -41,7 +41,7 @@ class Everybody:
     async def principal(self, credential: str) -> Principal:
         """See ``Authenticator``."""
         del credential
-        return Principal(DEFAULT_TENANT, frozenset(Scope), "everybody")
+        return Principal(DEFAULT_TENANT, frozenset(Scope), "everybody", everybody=True)
 
 
 class ApiKeys:

@@ -28,6 +28,7 @@ from headrace_gateway.parts import Parts
 from headrace_gateway.problems import Problem, not_found
 from headrace_gateway.records import Page, Row, Sort
 from headrace_gateway.requests import json_of, principal_of
+from headrace_gateway.states import RETRIED
 from headrace_gateway.uploads import FORM, JSON, media_type_of, object_key
 from headrace_gateway.views import (
     DocumentDetail,
@@ -42,7 +43,6 @@ STATES = (
     *("accepted", "queued", "processing"),
     *(str(state) for state in State if state.final),
 )
-_RETRIED = (str(State.FAILED), str(State.INDEXED_WITH_ERRORS))
 
 
 def _known_state(state: str) -> str:
@@ -149,6 +149,7 @@ class _Documents:
                 return _answer(before)
             content = await self._stored(content, key)
             try:
+                parts.pauses.check(principal.tenant, asked.collection)
                 accepted = await parts.intake.create(
                     principal.tenant,
                     Submission(content=content, about=_about(asked)),
@@ -175,8 +176,10 @@ class _Documents:
         media_type = media_type_of(request)
         seen = if_match(match)
         with parts.admission.slot(principal):
-            if await self._row(principal.tenant, id) is None:
+            row = await self._row(principal.tenant, id)
+            if row is None:
                 raise not_found("document")
+            parts.pauses.check(principal.tenant, row["collection"])
             key = await self._new_key(principal.tenant, id, idempotency_key)
             if media_type == FORM:
                 form, content = await parts.uploads.form(request, _NamedAbout, key=key)
@@ -292,13 +295,14 @@ class _Documents:
         row = await self._row(tenant, id)
         if row is None:
             raise not_found("document")
-        if row["state"] not in _RETRIED:
+        if row["state"] not in RETRIED:
             raise Problem(
                 409,
                 "not_failed",
                 f"the document is {row['state']}; only what failed can be retried",
                 advice="use reindex to process it all the same",
             )
+        self._parts.pauses.check(tenant, row["collection"])
         # Of two who retry at once the second finds another version.
         version = seen if seen is not None else row["version"]
         return await self._again(tenant, id, version, same)
@@ -313,6 +317,10 @@ class _Documents:
         """Process a document again, with the settings of now."""
         tenant, seen = principal_of(request).tenant, if_match(match)
         same = once(idempotency_key, "reindex", id, seen)
+        if same is None or not await self._before(tenant, same):
+            row = await self._row(tenant, id)
+            if row is not None:
+                self._parts.pauses.check(tenant, row["collection"])
         return await self._again(tenant, id, seen, same)
 
     async def _again(

@@ -8,7 +8,7 @@ in turn: a large import delays the others by its share, not by its length.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from pydantic import ValidationError
@@ -45,6 +45,7 @@ class Feeder:
         ahead_s: age of the oldest bulk event that the loader has not read.
         outbox_s: age of the oldest event that has not reached Kafka; ``None`` where
             the database is away.
+        paused: tenant and name of collections whose imports are to wait.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Feeder:
         limits: IntakeLimits,
         ahead_s: Callable[[], float],
         outbox_s: Callable[[], float | None],
+        paused: Callable[[], Sequence[tuple[str, str]]],
     ) -> None:
         self._jobs = jobs
         self._intake = intake
@@ -63,6 +65,7 @@ class Feeder:
         self._limits = limits
         self._ahead_s = ahead_s
         self._outbox_s = outbox_s
+        self._paused = paused
         self._more = asyncio.Event()
         self._turns = Turns()
 
@@ -103,7 +106,8 @@ class Feeder:
         )
         if admit(pressure, self._limits).verdict is not Verdict.ADMIT:
             return None
-        jobs = self._turns.next(await self._jobs.waiting(), _JOBS_AT_ONCE)
+        waiting = await self._jobs.waiting(but=self._paused())
+        jobs = self._turns.next(waiting, _JOBS_AT_ONCE)
         if not jobs:
             return 0
         rows = await self._jobs.next_items(

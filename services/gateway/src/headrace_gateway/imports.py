@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headrace.database.keys import Scope
 from headrace_gateway.documents import IdempotencyKey
 from headrace_gateway.drafts import CollectionName, OnConflict, Word
 from headrace_gateway.idempotency import Answer
@@ -81,7 +82,15 @@ def router(parts: Parts) -> APIRouter:
         request: Request,
         response: Response,
         collection: CollectionName,
+        *,
         on_conflict: OnConflict = OnConflict.FAIL,
+        while_paused: Annotated[
+            bool,
+            Query(
+                description="Take it though the collection is paused, to work on it "
+                "once that is resumed; needs the scope admin."
+            ),
+        ] = False,
         idempotency_key: IdempotencyKey = None,
     ) -> JobView:
         """Take a document a line, as `POST /v1/documents` takes it in JSON.
@@ -98,6 +107,12 @@ def router(parts: Parts) -> APIRouter:
                 headers={"Accept": NDJSON},
             )
         principal = principal_of(request)
+        if not while_paused:
+            parts.pauses.check(principal.tenant, collection)
+        elif not principal.may(Scope.ADMIN):
+            raise Problem(
+                403, "forbidden", f"while_paused needs the scope {Scope.ADMIN}"
+            )
         asked = Import(
             id=parts.intake.new_id(),
             tenant=principal.tenant,

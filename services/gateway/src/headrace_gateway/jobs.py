@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, exists, func, insert, select, update
+from sqlalchemy import delete, exists, func, insert, select, tuple_, update
 
 from headrace.database.documents import DOCUMENTS, IMPORT_ITEMS, IMPORTS
 from headrace.database.engine import Database
@@ -137,15 +137,21 @@ class Jobs:
         async with self._database.reading() as connection:
             return list((await connection.execute(query)).scalars())
 
-    async def waiting(self) -> list[tuple[str, str]]:
+    async def waiting(
+        self, *, but: Sequence[tuple[str, str]] = ()
+    ) -> list[tuple[str, str]]:
         """Tenant and id of complete jobs with something to be accepted, oldest first.
 
         Not beyond a number: those after them come when some of these have ended.
+
+        Args:
+            but: tenant and name of collections whose imports are to wait on.
         """
         query = (
             select(IMPORTS.c.tenant, IMPORTS.c.id)
             .where(
                 IMPORTS.c.complete_ms.is_not(None),
+                tuple_(IMPORTS.c.tenant, IMPORTS.c.collection).not_in(but),
                 exists().where(_I.import_id == IMPORTS.c.id, _I.state == WAITING),
             )
             .order_by(IMPORTS.c.id)

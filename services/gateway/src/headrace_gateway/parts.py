@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from headrace.clock import Clock
+from headrace.database.recoveries import Recoveries
 from headrace.metrics import GatewayMetrics
 from headrace_gateway.admission import Admission
 from headrace_gateway.ahead import Ahead
@@ -14,10 +15,12 @@ from headrace_gateway.authentication import Authenticator
 from headrace_gateway.feeder import Feeder
 from headrace_gateway.intake import Intake
 from headrace_gateway.jobs import Jobs
+from headrace_gateway.pauses import Pauses
 from headrace_gateway.records import Records
 from headrace_gateway.relay import Relay
 from headrace_gateway.searcher import Searcher
 from headrace_gateway.settings import GatewaySettings
+from headrace_gateway.states import States
 from headrace_gateway.status_feed import StatusFeed
 from headrace_gateway.uploads import Uploads
 
@@ -33,7 +36,10 @@ class Parts:
     admission: Admission
     intake: Intake
     uploads: Uploads
+    pauses: Pauses
     records: Records
+    states: States
+    recoveries: Recoveries
     relay: Relay
     audit: Audit
     jobs: Jobs

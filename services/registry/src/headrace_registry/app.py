@@ -20,6 +20,7 @@ from headrace.clock import Clock, SystemClock
 from headrace.database.engine import Database, upgrade
 from headrace.database.leases import Lease, LeaseLost
 from headrace.database.merging import merge_heartbeats, merge_statuses
+from headrace.database.recoveries import Recoveries
 from headrace.errors import ConfigurationError, SharedFailure
 from headrace.lag import GroupOffsets
 from headrace.leaving import leave
@@ -53,6 +54,8 @@ _log = structlog.get_logger(__name__)
 _random = random.SystemRandom()
 
 _FLUSH_S = 0.5
+_ASKED_EVERY_S = 3.0
+"""Between two looks whether somebody wants reconciliation now."""
 _STALLED_AFTER_S = 120.0
 """Long after a rebalance, and a session that has to time out before it."""
 
@@ -158,6 +161,7 @@ class RegistryProcess:
         stack.push_async_callback(watch.stop)
         reconciliation = await self._reconciliation(stack, database, app)
         tick(app, every_s=settings.reconcile_every_s, do=reconciliation.run)
+        tick(app, every_s=_ASKED_EVERY_S, do=reconciliation.run_if_asked)
         counting = Counting(
             window_s=settings.rate_window_s,
             database=database,
@@ -196,6 +200,8 @@ class RegistryProcess:
             status=StatusTopic(producer, topology=topology, metrics=self._common),
             metrics=self._metrics,
             clock=self._clock,
+            recoveries=Recoveries(database),
+            worker=self._worker,
         )
         stack.push_async_callback(self._let_go, reconciliation.give_back)
         return reconciliation

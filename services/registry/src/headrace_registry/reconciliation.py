@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from dataclasses import dataclass
 
 import structlog
@@ -16,7 +17,8 @@ from sqlalchemy import RowMapping
 
 from headrace.clock import Clock
 from headrace.database.engine import Database
-from headrace.database.leases import Lease
+from headrace.database.leases import Lease, LeaseLost
+from headrace.database.recoveries import Look, Recoveries, note
 from headrace.database.unfinished import (
     forget_old,
     never_heard,
@@ -24,6 +26,7 @@ from headrace.database.unfinished import (
     passed_by,
     requeues_of,
 )
+from headrace.errors import SharedFailure
 from headrace.handler import Producer, Record, StatusReporter
 from headrace.headers import arrival_of, reentry_headers
 from headrace.identity import Arrival, DocumentKey
@@ -76,6 +79,8 @@ class Reconciliation:
         status: StatusReporter,
         metrics: RegistryMetrics,
         clock: Clock,
+        recoveries: Recoveries,
+        worker: str,
     ) -> None:
         self._rules = rules
         self._topology = topology
@@ -88,23 +93,67 @@ class Reconciliation:
         self._status = status
         self._metrics = metrics
         self._clock = clock
+        self._recoveries = recoveries
+        self._worker = worker
+        self._one_at_a_time = asyncio.Lock()
+        self._done: Counter[Action] = Counter()
 
     async def run(self) -> None:
         """Look once, if it is ours to look; never raises but to be cancelled."""
-        outcome = "failed"
+        async with self._one_at_a_time:
+            await self._run()
+
+    async def run_if_asked(self) -> None:
+        """Look now, if somebody wants it and it is ours; raises as ``run``."""
+        if self._one_at_a_time.locked():
+            return
         try:
+            wanted = await self._recoveries.wanted()
+        except SharedFailure as error:
+            # It is asked again soon, and the mergers tell that SQL is away.
+            _log.debug("nobody can tell what is asked for", reason=str(error))
+            return
+        if wanted is not None:
+            await self.run()
+
+    async def _run(self) -> None:
+        began_ms = self._clock.now_ms()
+        self._done.clear()
+        outcome, problem, wanted = "failed", "", None
+        try:
+            # Read first: who asks while we look may mean what we have passed by.
+            wanted = await self._recoveries.wanted()
             held = await self._lease.hold()
             self._metrics.lease_held(LEASE).set(held)
             outcome = "done" if held else "not_ours"
             if held:
                 await self._look()
         except Behind as error:
-            outcome = "behind"
-            _log.warning("not reconciled", reason=str(error))
+            outcome, problem = "behind", str(error)
+            _log.warning("not reconciled", reason=problem)
         except Exception as error:  # noqa: BLE001  the next look may do better
-            outcome = "failed"
-            _log.warning("not reconciled", reason=repr(error))
+            outcome, problem = "failed", repr(error)
+            _log.warning("not reconciled", reason=problem)
         self._metrics.reconciliations(outcome).inc()
+        if outcome != "not_ours":
+            look = Look(
+                began_ms=began_ms,
+                ended_ms=self._clock.now_ms(),
+                outcome=outcome,
+                problem=problem,
+                requeued=self._done[Action.REQUEUE],
+                failed=self._done[Action.FAIL],
+                worker=self._worker,
+            )
+            await self._note(look, answers=wanted if outcome == "done" else None)
+
+    async def _note(self, look: Look, *, answers: int | None) -> None:
+        try:
+            async with self._database.writing() as connection:
+                await self._lease.fence(connection)
+                await note(connection, look, answers=answers)
+        except (SharedFailure, LeaseLost) as error:
+            _log.warning("the look is not written down", reason=repr(error))
 
     async def give_back(self) -> None:
         """Let another process look next."""
@@ -143,11 +192,6 @@ class Reconciliation:
         self, committed: Committed, now_ms: int, since_ms: int
     ) -> None:
         """Documents of the gateway's of which no stage has said anything."""
-        loader = self._topology.group(Stage.LOADER)
-        parked = await self._offsets.read(loader, [self._topology.parked])
-        if any(end > at for at, end in parked.values()):
-            # The loader has moved some on without a word; which, is not known here.
-            return
         topics = self._topology.inputs(Stage.LOADER)
         lanes = {topic: lane for lane, topic in topics.items()}
         passed = {
@@ -221,11 +265,13 @@ class Reconciliation:
             await self._requeue(document, record)
 
     async def _committed(self) -> Committed:
-        """Where each stage goes on in what it is given."""
+        """Where each stage goes on in what it is given, and what of parked is back."""
+        topology = self._topology
+        read = {topology.group(each): topology.inputs(each).values() for each in Stage}
+        read[topology.parked_group] = [topology.parked]
         committed: dict[tuple[str, int], int] = {}
-        for stage in Stage:
-            topics = list(self._topology.inputs(stage).values())
-            offsets = await self._offsets.read(self._topology.group(stage), topics)
+        for group, topics in read.items():
+            offsets = await self._offsets.read(group, list(topics))
             committed |= {
                 (each.topic, each.partition): at for each, (at, _) in offsets.items()
             }
@@ -261,6 +307,7 @@ class Reconciliation:
             value=record.value,
             headers=reentry_headers(record),
         )
+        self._done[Action.REQUEUE] += 1
         self._metrics.reconciled_documents("requeued").inc()
         _log.warning(
             "queued again",
@@ -276,6 +323,7 @@ class Reconciliation:
         await self._status.report(
             failure(document, why=why, now_ms=self._clock.now_ms())
         )
+        self._done[Action.FAIL] += 1
         self._metrics.reconciled_documents("failed").inc()
         _log.error("given up", document=str(document.key), reason=why)
 

@@ -1,7 +1,7 @@
-"""``/v1/admin``: for those who run the pipeline.
+"""``/v1/admin/dead-letters``.
 
-Who has a tenant sees and touches its dead letters alone; an operator's key (tenant
-``*``) all of them, also those of which not even the document can be read.
+Who has a tenant sees and touches its dead letters alone; an operator all of them, also
+those of which not even the document can be read.
 """
 
 from __future__ import annotations
@@ -203,8 +203,8 @@ class Desk:
     async def _meant(
         self, principal: Principal, asked: Meant, action: str
     ) -> list[OpenLetter]:
-        tenant = "" if principal.operator else principal.tenant
-        letters = await self.chosen(principal, asked.filter(tenant, tuple(asked.ids)))
+        wanted = asked.filter(principal.only, tuple(asked.ids))
+        letters = await self.chosen(principal, wanted)
         said = asked.model_dump(mode="json", by_alias=True)
         await self._audit.record(principal, f"dead-letters.{action}", **said)
         return letters
@@ -221,8 +221,7 @@ def router(parts: Parts) -> APIRouter:
     ) -> Letters:
         """Open dead letters."""
         principal = principal_of(request)
-        tenant = "" if principal.operator else principal.tenant
-        found = await desk.chosen(principal, wanted.filter(tenant))
+        found = await desk.chosen(principal, wanted.filter(principal.only))
         return Letters(dead_letters=[each.summary() for each in found])
 
     @routes.get("/{id}")
@@ -248,4 +247,4 @@ def router(parts: Parts) -> APIRouter:
 
 def _theirs(principal: Principal, letter: OpenLetter) -> bool:
     key = letter.letter.key
-    return principal.operator or (key is not None and key.tenant == principal.tenant)
+    return not principal.only or (key is not None and key.tenant == principal.only)
