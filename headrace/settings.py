@@ -205,8 +205,13 @@ class StageSettings(Settings):
     drain_s: float = Field(
         25.0, gt=0, description="Budget after SIGTERM; grace period = this + 5 s."
     )
-    concurrency: int = Field(64, ge=1, description="Records worked on at once.")
-    max_in_flight_records: int = Field(64, ge=1, description="Of one partition.")
+    concurrency: int = Field(
+        256,
+        ge=1,
+        description="Records worked on at once: many share a request to Kafka, store "
+        "or provider.",
+    )
+    max_in_flight_records: int = Field(256, ge=1, description="Of one partition.")
     max_in_flight_bytes: int = Field(
         64 * 1024 * 1024, ge=1, description="Of the whole process."
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 from headrace_chunker.handler import ChunkerHandler
-from headrace_chunker.work import Splitter
+from headrace_chunker.work import Inline, Splitter
 
 from headrace import fingerprint
 from headrace.errors import DocumentFailure, SharedFailure, Unreadable
@@ -85,15 +86,15 @@ class World:
         *,
         threads: int = 3,
         producer: FakeProducer | None = None,
+        splitter: Splitter | None = None,
     ) -> None:
         self.objects = objects or FakeObjects([])
         self.producer = producer or FakeProducer()
         self.status = FakeStatusReporter()
         self.clock = FakeClock()
         self.handler = ChunkerHandler(
-            splitter=Splitter(
-                settings=CHUNKING, tokenizer=tokenizer(CHUNKING.tokenizer)
-            ),
+            splitter=splitter
+            or Splitter(settings=CHUNKING, tokenizer=tokenizer(CHUNKING.tokenizer)),
             chunker_part=PART,
             threads=threads,
             objects=self.objects,
@@ -126,6 +127,22 @@ def delivery(value: bytes | None, *, partition: int = 4) -> Delivery:
         value,
     )
     return Delivery(record, Lane.BULK, attempt=2)
+
+
+class WaitingSplitter(Splitter):
+    """Splits what is bulk once the gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__(settings=CHUNKING, tokenizer=tokenizer(CHUNKING.tokenizer))
+        self.gate = threading.Event()
+
+    def inline(
+        self, value: bytes | None, *, accept: Callable[[DocumentRevision], bool]
+    ) -> Inline:
+        found = super().inline(value, accept=accept)
+        if found.text.document.lane is Lane.BULK:
+            assert self.gate.wait(30)
+        return found
 
 
 def inline(text: str, document: DocumentRevision = DOCUMENT) -> bytes:
@@ -385,4 +402,23 @@ async def test_two_streams_leave_a_thread_for_texts_in_their_records() -> None:
     assert [p.chunks[0].text for p in world.slices()] == ["small"]
     world.objects.gate.set()
     await asyncio.gather(*streams)
+    await world.handler.close()
+
+
+async def test_what_is_interactive_is_not_split_behind_what_is_bulk() -> None:
+    splitter = WaitingSplitter()
+    world = World(splitter=splitter)
+    bulk = [
+        asyncio.create_task(world.handler.handle(delivery(inline("bulk"))))
+        for _ in range(3)
+    ]
+    interactive = replace(DOCUMENT, lane=Lane.INTERACTIVE)
+    record = delivery(inline("asked for", interactive)).record
+
+    async with asyncio.timeout(30):
+        await world.handler.handle(Delivery(record, Lane.INTERACTIVE))
+
+    assert [p.chunks[0].text for p in world.slices()] == ["asked for"]
+    splitter.gate.set()
+    await asyncio.gather(*bulk)
     await world.handler.close()

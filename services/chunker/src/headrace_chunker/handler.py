@@ -22,6 +22,7 @@ from headrace.errors import DocumentFailure, SharedFailure
 from headrace.handler import Delivery, Producer, StatusReporter
 from headrace.messages import (
     DocumentRevision,
+    Lane,
     LoadedText,
     ObjectReference,
     Operation,
@@ -105,14 +106,8 @@ class ChunkerHandler:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="chunking")
         # One thread always stays for the texts that travel in their records.
         self._streams = asyncio.Semaphore(max(1, threads - 1))
-        self._batcher: Batcher[bytes | None, Inline | Exception] = Batcher(
-            self._split_batch,
-            max_items=_BATCH_RECORDS,
-            max_bytes=_BATCH_BYTES,
-            max_wait_s=0,
-            concurrency=1,
-            size_of=lambda value: len(value or b""),
-        )
+        # One for each lane: nothing interactive stands behind what is bulk.
+        self._batchers = {lane: self._batcher() for lane in Lane}
         self._refused: dict[tuple[str, int], str] = {}
 
     async def handle(self, delivery: Delivery) -> None:
@@ -124,7 +119,7 @@ class ChunkerHandler:
             SharedFailure: ``fingerprint_mismatch``; broker or object store are down.
         """
         began_ms = self._clock.now_ms()
-        result = await self._batcher.submit(delivery.record.value)
+        result = await self._batchers[delivery.lane].submit(delivery.record.value)
         if isinstance(result, Exception):
             raise result
         document = result.text.document
@@ -148,7 +143,8 @@ class ChunkerHandler:
 
     async def close(self) -> None:
         """Stop the threads; what they do no longer matters."""
-        await self._batcher.close()
+        for batcher in self._batchers.values():
+            await batcher.close()
         # Waits for the running batch, which takes too long to block the loop.
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
@@ -170,6 +166,16 @@ class ChunkerHandler:
         )
         self._refused[partition] = reason
         raise SharedFailure("fingerprint_mismatch", reason)
+
+    def _batcher(self) -> Batcher[bytes | None, Inline | Exception]:
+        return Batcher(
+            self._split_batch,
+            max_items=_BATCH_RECORDS,
+            max_bytes=_BATCH_BYTES,
+            max_wait_s=0,
+            concurrency=1,
+            size_of=lambda value: len(value or b""),
+        )
 
     async def _split_batch(
         self, values: list[bytes | None]

@@ -41,10 +41,6 @@ class ProviderSettings(Settings):
 class EmbedderSettings(ProviderSettings, StageSettings):
     """The embedder's own. Limits are of the whole stage, divided over its replicas."""
 
-    concurrency: int = Field(
-        256, ge=1, description="Records at once: a call takes the texts of many."
-    )
-    max_in_flight_records: int = Field(256, ge=1, description="Of one partition.")
     embed_calls: int = Field(2, ge=1, le=64, description="Calls in flight.")
     embed_requests_per_minute: int = Field(0, ge=0, description="0: no limit.")
     embed_tokens_per_minute: int = Field(0, ge=0, description="0: no limit.")

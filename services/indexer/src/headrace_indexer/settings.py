@@ -10,10 +10,6 @@ from headrace.settings import StageSettings
 class IndexerSettings(StageSettings):
     """Read from the environment; ``HEADRACE_INDEX_BATCH_CHUNKS`` and so on."""
 
-    concurrency: int = Field(
-        256, ge=1, description="Records at once: a call to the store takes many."
-    )
-    max_in_flight_records: int = Field(256, ge=1, description="Of one partition.")
     index_batch_chunks: int = Field(
         256, ge=1, le=4096, description="Chunks written to the store in one call."
     )
