@@ -94,6 +94,15 @@ class Database:
         async with _translated(), self._reader.begin() as connection:
             yield connection
 
+    async def most_connections(self) -> int:
+        """How many connections the PostgreSQL server allows to all its clients.
+
+        Raises:
+            SharedFailure: the database is away.
+        """
+        async with self.reading() as connection:
+            return int(await connection.scalar(text("SHOW max_connections")) or 0)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
@@ -186,6 +195,8 @@ def _engine(url: URL, *, statement_s: float | None, **pool: Any) -> AsyncEngine:
                 "packages of requirements/gateway.txt (in a checkout, `scripts/setup "
                 "server`)"
             ) from error
+    # A file does not go away as a server does: to try it costs a turn of its thread.
+    pool.pop("pool_pre_ping", None)
     engine = create_async_engine(url, **pool)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)

@@ -14,12 +14,12 @@ from headrace_embedder.factory import build_provider
 from headrace_embedder.settings import ProviderSettings
 
 from headrace.kafka_clients import admin_client, sender
-from headrace.messages import Stage
 from headrace.objects import Objects
 from headrace.process import load_settings
 from headrace.qdrant import QdrantStore
 from headrace.settings import Settings
 from headrace.spelling import misspelt
+from headrace_cli.checking_database import Replicas, look
 from headrace_cli.failures import EXIT_FAILED, EXIT_OK, CommandFailed
 from headrace_cli.opening import Needs, Pipeline, opened
 from headrace_cli.output import Output
@@ -43,12 +43,15 @@ class Check:
     advice: str = ""
 
 
-async def check_everything(*, data_dir: Path, output: Output) -> int:
+async def check_everything(
+    *, data_dir: Path, replicas: Replicas, output: Output
+) -> int:
     """Check, print; the exit code."""
     checks = [
         _spelling(),
         await _guarded("disk", lambda: _disk(data_dir)),
         await _guarded("model", _model),
+        await _guarded("database", lambda: _database(data_dir, replicas)),
     ]
     try:
         needs = Needs(broker=True, store=True)
@@ -61,7 +64,7 @@ async def check_everything(*, data_dir: Path, output: Output) -> int:
                 await _guarded("store", lambda: _store(settings)),
                 await _guarded("objects", lambda: _objects(settings)),
             ]
-            checks += await _stages(pipeline)
+            checks += await _parts(pipeline)
     except CommandFailed as failure:
         checks.append(Check("pipeline", False, failure.message, failure.advice))
     output.table(
@@ -129,6 +132,11 @@ async def _model() -> Check:
         f"{model.dimensions} are set",
         "set HEADRACE_EMBEDDING_DIMENSIONS to what the model gives",
     )
+
+
+async def _database(data_dir: Path, replicas: Replicas) -> Check:
+    found = await look(data_dir, replicas)
+    return Check("database", found.enough, found.detail, found.advice)
 
 
 async def _broker(settings: Settings) -> Check:
@@ -207,14 +215,10 @@ async def _objects(settings: Settings) -> Check:
     return Check("objects", True, f"{settings.object_store_url} can be written")
 
 
-async def _stages(pipeline: Pipeline) -> list[Check]:
-    """Readiness of the stages whose probes we know."""
-    probes = pipeline.probes or {}
+async def _parts(pipeline: Pipeline) -> list[Check]:
+    """Readiness of the stages and services whose probes we know."""
     checks: list[Check] = []
-    for stage in Stage:
-        if stage in probes:
-            ready = await readiness(probes[stage])
-            checks.append(
-                Check(stage, ready == "yes", f"ready: {ready}", "see its log")
-            )
+    for part, address in (pipeline.probes or {}).items():
+        ready = await readiness(address)
+        checks.append(Check(part, ready == "yes", f"ready: {ready}", "see its log"))
     return checks

@@ -49,6 +49,8 @@ class Pipeline:
     file_roots: Sequence[Path] = ()
     """What its loader reads of this machine."""
     probes: Mapping[str, str] | None = None
+    gateway: str = ""
+    """URL of the HTTP API of a stack that runs."""
     supervisor: Supervisor | None = None
     """Where this command started the parts itself."""
 
@@ -69,6 +71,7 @@ async def opened(
             settings=_settings(state.settings),
             file_roots=[Path(root) for root in state.file_roots],
             probes=state.probes,
+            gateway=state.gateway,
         )
         return
     named = {

@@ -48,6 +48,8 @@ async def read_status(pipeline: Pipeline) -> dict[str, Any]:
     letters = await open_letters(settings)
     return {
         "stages": await _stages(settings, pipeline.probes or {}),
+        "services": await _services(pipeline.probes or {}),
+        "gateway": pipeline.gateway,
         "documents": dict(sorted(overview.documents.items())),
         "oldest": None
         if oldest is None
@@ -73,6 +75,15 @@ async def _stages(
     return stages
 
 
+async def _services(probes: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Gateway and registry, where they run beside the stages."""
+    return {
+        name: {"ready": await readiness(address)}
+        for name, address in probes.items()
+        if name not in set(Stage)
+    }
+
+
 def _lag(offsets: Sequence[PartitionOffsets]) -> int:
     return sum(
         each.end - max(each.begin, each.committed or 0)
@@ -96,6 +107,9 @@ def _print(answer: Mapping[str, Any], output: Output) -> None:
             for name, stage in answer["stages"].items()
         ],
     )
+    for name, service in answer["services"].items():
+        where = f" at {answer['gateway']}" if name == "gateway" else ""
+        output.text(f"{name}{where}, ready: {service['ready']}")
     output.text()
     states = [f"{count} {state}" for state, count in answer["documents"].items()]
     output.text(f"documents: {', '.join(states) or 'none yet'}")
