@@ -174,7 +174,7 @@ async def test_row_48_five_hundred_at_once(
 ) -> None:
     async def upload(number: int) -> httpx.Response:
         name = f"{number}"
-        return await front.upload(harness.collection, name, text_of(name), once=name)
+        return await front.upload(harness.collection, name, text_of(name))
 
     began = time.monotonic()
     answers = await asyncio.gather(*map(upload, range(MANY)))
