@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -128,6 +129,80 @@ def skip_answer_validation() -> None:
     answers._in_order = as_they_come
 
 
+def outbox_outside_transaction() -> None:
+    """An event is committed by itself, before the document that it is about."""
+    if _NO_GATEWAY:
+        return
+    from headrace_gateway.intake import Intake  # noqa: PLC0415
+    from headrace_gateway.versions import Versions  # noqa: PLC0415
+
+    made, queue = Intake.__init__, Versions._queue
+    databases: list[Any] = []
+
+    def making(intake: Intake, database: Any, **others: Any) -> None:
+        databases.append(database)
+        made(intake, database, **others)
+
+    async def alone(versions: Versions, _connection: Any, event: Any) -> None:
+        async with databases[-1].writing() as connection:
+            await queue(versions, connection, event)
+
+    Intake.__init__ = making
+    Versions._queue = alone
+
+
+def no_unique_name() -> None:
+    """Nothing keeps a second document from a name that is taken."""
+    if _NO_GATEWAY:
+        return
+    from sqlalchemy import text  # noqa: PLC0415
+    from sqlalchemy.dialects.postgresql import Insert  # noqa: PLC0415
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+
+    from headrace.database import engine  # noqa: PLC0415
+    from headrace.database.documents import DOCUMENTS  # noqa: PLC0415
+
+    upgrade, conflicts = engine.upgrade, Insert.on_conflict_do_nothing
+    (name,) = (each.name for each in DOCUMENTS.indexes if each.unique)
+
+    async def upgraded(url: str, *args: Any) -> None:
+        await upgrade(url, *args)
+        connecting = create_async_engine(engine.database_url(url))
+        async with connecting.begin() as connection:
+            await connection.execute(text(f"DROP INDEX IF EXISTS {name}"))
+        await connecting.dispose()
+
+    def whatever_is_there(insert: Any, *args: Any, **kwargs: Any) -> Any:
+        return insert if "index_where" in kwargs else conflicts(insert, *args, **kwargs)
+
+    engine.upgrade = upgraded
+    Insert.on_conflict_do_nothing = whatever_is_there
+
+
+def no_tenant_filter() -> None:
+    """Whoever knows an id has the document, whosever it is."""
+    if _NO_GATEWAY:
+        return
+    from headrace_gateway.records import Records  # noqa: PLC0415
+    from sqlalchemy import select  # noqa: PLC0415
+
+    from headrace.database.documents import DOCUMENTS  # noqa: PLC0415
+
+    get = Records.get
+
+    async def anybodys(records: Any, tenant: str, id_: str) -> Any:
+        query = select(DOCUMENTS.c.tenant).where(DOCUMENTS.c.id == id_)
+        async with records._database.reading() as connection:
+            owner = await connection.scalar(query)
+        return await get(records, owner or tenant, id_)
+
+    Records.get = anybodys
+
+
+_NO_GATEWAY = "headrace_gateway" not in sys.orig_argv
+"""Others need not import what it is made of."""
+
+
 def _by_name(
     *mutations: Callable[[], None],
 ) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -146,5 +221,8 @@ MUTATIONS = dict(
         dead_letter_on_outage,
         skip_answer_validation,
         out_of_order_commit,
+        outbox_outside_transaction,
+        no_unique_name,
+        no_tenant_filter,
     )
 )

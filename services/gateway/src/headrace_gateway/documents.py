@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Path, Query
@@ -23,13 +24,14 @@ from headrace_gateway.drafts import (
     if_match,
     once,
 )
-from headrace_gateway.intake import Accepted
+from headrace_gateway.idempotency import expired
 from headrace_gateway.parts import Parts
 from headrace_gateway.problems import Problem, not_found
 from headrace_gateway.records import Page, Row, Sort
 from headrace_gateway.requests import json_of, principal_of
 from headrace_gateway.states import RETRIED
 from headrace_gateway.uploads import FORM, JSON, media_type_of, object_key
+from headrace_gateway.versions import Accepted
 from headrace_gateway.views import (
     DocumentDetail,
     DocumentPage,
@@ -145,12 +147,10 @@ class _Documents:
                 content = await parts.uploads.text(asked, key=key)
             said = asked.model_dump(exclude={"text"}, mode="json")
             same = once(idempotency_key, "create", said, content.sha256, content.uri)
-            if key is None and (before := await self._before(principal.tenant, same)):
-                return _answer(before)
-            content = await self._stored(content, key)
-            try:
+
+            async def submit() -> Accepted:
                 parts.pauses.check(principal.tenant, asked.collection)
-                accepted = await parts.intake.create(
+                return await parts.intake.create(
                     principal.tenant,
                     Submission(content=content, about=_about(asked)),
                     id_=id_,
@@ -159,10 +159,8 @@ class _Documents:
                     on_conflict=asked.on_conflict,
                     asked=same,
                 )
-            except Problem:
-                await parts.uploads.discard(content)
-                raise
-        return await self._told(accepted, content)
+
+            return await self._submitted(principal.tenant, content, same, submit)
 
     async def replace(
         self,
@@ -190,21 +188,17 @@ class _Documents:
                 about = _about(asked)
             said = [id, seen, about.model_dump(mode="json")]
             same = once(idempotency_key, "replace", said, content.sha256, content.uri)
-            if key is None and (before := await self._before(principal.tenant, same)):
-                return _answer(before)
-            content = await self._stored(content, key)
-            try:
-                accepted = await parts.intake.replace(
+
+            async def submit() -> Accepted:
+                return await parts.intake.replace(
                     principal.tenant,
                     Submission(content=content, about=about),
                     id_=id,
                     seen=seen,
                     asked=same,
                 )
-            except Problem:
-                await parts.uploads.discard(content)
-                raise
-        return await self._told(accepted, content)
+
+            return await self._submitted(principal.tenant, content, same, submit)
 
     async def list(
         self,
@@ -361,17 +355,21 @@ class _Documents:
             return None
         return await self._parts.intake.answered(tenant, same)
 
-    async def _stored(self, content: Content, key: str | None) -> Content:
-        """Refuse to go on without bytes: the answer that was there is gone."""
-        if key is None and content.uri is None:
-            raise Problem(
-                409,
-                "idempotency_key_expired",
-                "the key has just expired; use a new one",
-            )
-        return content
-
-    async def _told(self, accepted: Accepted, content: Content) -> JSONResponse:
+    async def _submitted(
+        self,
+        tenant: str,
+        content: Content,
+        same: Once | None,
+        submit: Callable[[], Awaitable[Accepted]],
+    ) -> JSONResponse:
+        """Have a content accepted; or tell what the request was told before."""
+        if same is not None and content.object_key is None:
+            if before := await self._before(tenant, same):
+                return _answer(before)
+            if content.uri is None:
+                raise expired()
+        async with self._parts.uploads.named(content):
+            accepted = await submit()
         if accepted.replayed:
             # Two at once: the other one's content is the document's.
             await self._parts.uploads.discard(content)

@@ -18,7 +18,8 @@ from headrace.backpressure import IntakeLimits, Verdict, admit
 from headrace.errors import DocumentFailure, SharedFailure
 from headrace.messages import Lane
 from headrace_gateway.drafts import About, NewDocument, OnConflict, Submission
-from headrace_gateway.intake import Intake, ItemTaken
+from headrace_gateway.import_items import ItemTaken
+from headrace_gateway.intake import Intake
 from headrace_gateway.jobs import Jobs
 from headrace_gateway.problems import Problem
 from headrace_gateway.records import Row
@@ -139,7 +140,7 @@ class Feeder:
         id_ = self._intake.new_id()
         key = object_key(row["tenant"], id_, self._intake.new_id())
         content = await self._uploads.text(asked, key=key)
-        try:
+        async with self._uploads.named(content):
             await self._intake.create(
                 row["tenant"],
                 Submission(
@@ -154,6 +155,3 @@ class Feeder:
                 on_conflict=OnConflict(row["on_conflict"]),
                 item=(row["import_id"], row["number"]),
             )
-        except (Problem, ItemTaken):
-            await self._uploads.discard(content)
-            raise

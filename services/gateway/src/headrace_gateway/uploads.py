@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from headrace.errors import SharedFailure
 from headrace.objects import Objects, tenant_segment
 from headrace_gateway.drafts import Content, TextOrUri
+from headrace_gateway.import_items import ItemTaken
 from headrace_gateway.multipart import MultipartReader, Part
 from headrace_gateway.problems import Problem, invalid, too_large
 from headrace_gateway.requests import Patience, body_of, faults
@@ -127,6 +128,19 @@ class Uploads:
         return Content(
             object_key=key, size=len(data), sha256=hashlib.sha256(data).hexdigest()
         )
+
+    @asynccontextmanager
+    async def named(self, content: Content) -> AsyncIterator[None]:
+        """Around what names the stored bytes: where that is refused, they go at once.
+
+        Not where it fails in another way, or is cut off: the record may be there all
+        the same.
+        """
+        try:
+            yield
+        except (Problem, ItemTaken):
+            await self.discard(content)
+            raise
 
     async def discard(self, content: Content) -> None:
         """Remove what was stored for nothing; what is left the sweeper removes."""
