@@ -27,6 +27,7 @@ import httpx
 import structlog
 from pydantic import SecretStr
 from sqlalchemy import insert, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace.database.documents import DOCUMENTS
 from headrace.database.engine import Database, upgrade
@@ -127,20 +128,41 @@ async def fill(url: str, count: int) -> None:
     """Tables with that many documents."""
     await upgrade(url)
     database = Database.from_settings(DatabaseSettings(database_url=SecretStr(url)))
+    postgres = database.dialect == "postgresql"
+    later: list[str] = []
+    async with database.writing() as connection:
+        if postgres:
+            later = await _without_indexes(connection)
     made = rows(count)
     while some := list(islice(made, 20_000)):
         states = [heard for _, heard in some if heard]
         async with database.writing() as connection:
-            if database.dialect == "postgresql":
+            if postgres:
                 await _copy(connection, DOCUMENTS, [each for each, _ in some])
                 await _copy(connection, DOCUMENT_STATES, states)
             else:
                 await connection.execute(insert(DOCUMENTS), [each for each, _ in some])
                 await connection.execute(insert(DOCUMENT_STATES), states)
     async with database.writing() as connection:
+        for statement in later:
+            await connection.execute(text(statement))
         # As autovacuum would have by then.
         await connection.execute(text("ANALYZE"))
     await database.close()
+
+
+async def _without_indexes(connection: AsyncConnection) -> list[str]:
+    """Drop the indexes; what makes them again, in a third of the time."""
+    found = await connection.execute(
+        text(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE indexname LIKE 'ix_%' "
+            "AND tablename IN ('documents', 'document_states')"
+        )
+    )
+    indexes = {row.indexname: row.indexdef for row in found}
+    for name in indexes:
+        await connection.execute(text(f"DROP INDEX {name}"))
+    return list(indexes.values())
 
 
 async def _copy(connection: Any, table: Any, found: list[dict[str, Any]]) -> None:

@@ -47,6 +47,9 @@ _PART_SIZE = 5 * 1024 * 1024
 # Without those that say "later": timeout, too early, too many requests.
 _CLIENT_ERROR = re.compile(r"non-2xx status code: 4(?!08|25|29)\d\d\b")
 
+_SMALL = 1024 * 1024
+"""What is less is written at once."""
+
 TEXTS = "texts"
 LETTERS = "letters"
 _RETIRED = "retired-"
@@ -147,16 +150,33 @@ class Objects:
                 await obstore.put_async(self._own, key, data, use_multipart=False)
             else:
                 async with aclosing(measured(data)) as stream:
-                    await obstore.put_async(
-                        self._own,
-                        key,
-                        stream,
-                        chunk_size=_PART_SIZE,
-                        max_concurrency=1,
-                    )
+                    await self._put_stream(key, stream)
         except (BaseError, OSError) as error:
             raise _shared(error, f"writing {key}") from error
         return ObjectReference(uri=key, size=size, sha256=digest.digest())
+
+    async def _put_stream(self, key: str, stream: AsyncIterator[bytes]) -> None:
+        first: list[bytes] = []
+        async for chunk in stream:
+            first.append(chunk)
+            if sum(map(len, first)) >= _SMALL:
+                break
+        else:
+            # One request, where an upload in parts is three.
+            whole = b"".join(first)
+            await obstore.put_async(self._own, key, whole, use_multipart=False)
+            return
+
+        async def all_of_it() -> AsyncGenerator[bytes, None]:
+            while first:
+                yield first.pop(0)
+            async for chunk in stream:
+                yield chunk
+
+        async with aclosing(all_of_it()) as parts:
+            await obstore.put_async(
+                self._own, key, parts, chunk_size=_PART_SIZE, max_concurrency=1
+            )
 
     async def open(self, reference: ObjectReference) -> AsyncGenerator[bytes, None]:
         """The object's bytes, about 1 MiB at a time; close it when leaving early.
