@@ -96,6 +96,17 @@ async def test_claims_become_a_principal(tokens: OidcTokens) -> None:
     assert found.scopes == {Scope.READ, Scope.WRITE}
 
 
+@pytest.mark.parametrize("tenant", [None, "ann"])
+async def test_the_issuer_says_who_is_an_operator(
+    tokens: OidcTokens, tenant: str | None
+) -> None:
+    words = "headrace:read headrace:operator"
+    found = await tokens.principal(token(tenant=tenant, scope=words))
+
+    assert (found.tenant, found.only, found.operator) == ("*", "", True)
+    assert found.scopes == {Scope.ADMIN}
+
+
 def hmac_token(key: bytes) -> str:
     """What whoever knows the public key can make; the library refuses to help."""
 

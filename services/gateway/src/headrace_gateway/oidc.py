@@ -25,6 +25,8 @@ _KEPT_S = 600.0
 _AGAIN_S = 10.0
 """An unknown key id asks the issuer again, but not more often than this."""
 _PREFIX = "headrace:"
+_OPERATOR = "operator"
+"""What makes a token one for the whole pipeline, whatever tenant it names."""
 
 
 class TokenRefused(Exception):
@@ -156,17 +158,21 @@ class OidcTokens:
         return self._of(claims)
 
     def _of(self, claims: Mapping[str, Any]) -> Principal:
+        words = claims.get(self._settings.oidc_scope_claim, "")
+        listed = words.split() if isinstance(words, str) else words
+        scopes = frozenset(
+            word.removeprefix(_PREFIX)
+            for word in (listed if isinstance(listed, list) else [])
+            if isinstance(word, str) and word.startswith(_PREFIX)
+        )
+        name = str(claims["sub"])[:256]
+        if _OPERATOR in scopes:
+            return Principal(OPERATOR, frozenset([Scope.ADMIN]), name)
         tenant = claims.get(self._settings.oidc_tenant_claim)
         if not isinstance(tenant, str) or not tenant or len(tenant.encode()) > 128:
             raise TokenRefused("it names no tenant")
         # A tenant may be called anything, but not what means all of them.
         if tenant == OPERATOR:
             raise TokenRefused("its tenant is reserved")
-        words = claims.get(self._settings.oidc_scope_claim, "")
-        listed = words.split() if isinstance(words, str) else words
-        scopes = frozenset(
-            scope
-            for scope in Scope
-            if isinstance(listed, list) and _PREFIX + scope in listed
-        )
-        return Principal(tenant, scopes, str(claims["sub"])[:256])
+        known = frozenset(scope for scope in Scope if scope in scopes)
+        return Principal(tenant, known, name)

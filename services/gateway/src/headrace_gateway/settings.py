@@ -59,8 +59,8 @@ class GatewaySettings(ProviderSettings, DatabaseSettings):
     )
     oidc_scope_claim: str = Field(
         "scope",
-        description="Claim with the words headrace:read, headrace:write and "
-        "headrace:admin.",
+        description="Claim with the words headrace:read, headrace:write, "
+        "headrace:admin and headrace:operator.",
     )
 
     max_upload_bytes: int = Field(
