@@ -46,6 +46,9 @@ def _uri(text: str) -> str:
         raise ValueError("must be a URI") from error
     if parts.scheme.lower() not in URI_SCHEMES or not parts.netloc:
         raise ValueError(f"must be a URI of {', '.join(URI_SCHEMES)}")
+    if "@" in parts.netloc:
+        # It would be stored, shown to whoever may read, and refused by the loader.
+        raise ValueError("must not name a user or hold a password")
     return _printable(text)
 
 
