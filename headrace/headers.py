@@ -14,12 +14,14 @@ from functools import lru_cache
 
 from headrace.handler import Headers, Record
 from headrace.identity import Arrival
-from headrace.messages import DocumentEvent, DocumentRevision, Operation
+from headrace.messages import DocumentEvent, DocumentRevision, Lane, Operation
 from headrace.topology import Noun
 
 ARRIVAL = "headrace-arrival"
 CHUNKS = "headrace-chunks"
 TOKENS = "headrace-tokens"
+LANE = "headrace-lane"
+"""Of the documents topic to which a parked event goes back."""
 CONTENT_TYPE = "content-type"
 RECORD_ID = "ce_id"
 TRACEPARENT = "traceparent"
@@ -150,6 +152,18 @@ def reentry_headers(record: Record) -> Headers:
     """Headers for publishing a record of ``documents`` again: its own, and arrival."""
     kept = [(name, value) for name, value in record.headers if name != ARRIVAL]
     return [*kept, (ARRIVAL, str(arrival_of(record)).encode())]
+
+
+def parking_headers(record: Record, lane: Lane) -> Headers:
+    """Headers for parking a record of ``documents``: as at a re-entry, and its lane."""
+    kept = [(name, value) for name, value in reentry_headers(record) if name != LANE]
+    return [*kept, (LANE, lane.value.encode())]
+
+
+def lane_of(record: Record) -> Lane:
+    """The lane that a parked record came by."""
+    bulk = record.header(LANE) == Lane.BULK.value.encode()
+    return Lane.BULK if bulk else Lane.INTERACTIVE
 
 
 def _carried_arrival(value: bytes | None) -> Arrival | None:

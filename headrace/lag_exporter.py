@@ -125,6 +125,7 @@ class LagExporter:
         self._oldest = OldestRecords(settings)
         self._histories = {stage: History() for stage in Stage}
         self._ahead = Mark(settings.ahead_high_records, settings.ahead_low_records)
+        self._parked = False
         self._last = clock.monotonic()
 
     @property
@@ -155,6 +156,10 @@ class LagExporter:
         times = await self._oldest.times_ms(
             {tp: at for offsets in read.values() for tp, at in offsets.items()}
         )
+        parked = await self._offsets.read(
+            self._topology.parked_group, [self._topology.parked]
+        )
+        self._parked = any(end > at for at, end in parked.values())
         for stage, offsets in read.items():
             following = self._topology.next_stage(stage)
             ahead = {} if following is None else read[following]
@@ -209,6 +214,9 @@ class LagExporter:
             max_replicas=self._settings.max_replicas,
             target_drain_s=self._settings.target_drain_s,
         )
+        if stage is Stage.LOADER and self._parked and not demand.paused:
+            # Somebody has to see that a collection is resumed.
+            wanted = max(wanted, 1)
         metrics.members(stage).set(members)
         metrics.wanted_replicas(stage).set(wanted)
         metrics.last_reading(stage).set(now_ms / 1000)
@@ -242,7 +250,8 @@ async def _run(settings: LagExporterSettings) -> None:
         stack.push_async_callback(exporter.stop)
         topology = settings.topology
         inputs = {topic for each in Stage for topic in topology.inputs(each).values()}
-        await wait_for_topics(settings, {*inputs, topology.control}, say=process.say)
+        others = {topology.control, topology.parked}
+        await wait_for_topics(settings, inputs | others, say=process.say)
         stack.push_async_callback(control.stop)
         control.start()
         await control.wait_until_known()

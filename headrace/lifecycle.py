@@ -19,6 +19,7 @@ from headrace import logs
 from headrace.clock import Clock, SystemClock
 from headrace.consumer import ConsumingLoop
 from headrace.contact import Contact
+from headrace.control import Control
 from headrace.control_topic import ControlFollower
 from headrace.dead_letters import DeadLetterTopics
 from headrace.errors import SharedFailure
@@ -72,6 +73,8 @@ class StageContext(Generic[S]):
     dead_letters: DeadLetters
     metrics: Metrics
     clock: Clock
+    control: Callable[[], Control]
+    """What people have paused, at this moment."""
     worker: str
     """Name of this process in heartbeats and logs."""
 
@@ -163,16 +166,7 @@ class StageProcess(Generic[S]):
         # Before any waiting: a bad setting is told at once, broker or not.
         objects = Objects.from_settings(settings)
         await wait_for_topics(
-            settings,
-            {
-                *inputs.values(),
-                *topology.outputs(self._stage).values(),
-                topology.dlq(self._stage),
-                topology.status,
-                topology.heartbeats,
-                topology.control,
-            },
-            say=self._process.say,
+            settings, topology.needed(self._stage), say=self._process.say
         )
         control = ControlFollower(settings, on_change=lambda: self._obey(control))
         stack.push_async_callback(control.stop)
@@ -195,8 +189,12 @@ class StageProcess(Generic[S]):
             ),
             metrics=self._metrics,
             clock=self._clock,
+            control=lambda: control.state,
             worker=self._worker,
         )
+        # A pause holds for those too that start while it does.
+        self._process.say("reading what is paused")
+        await control.wait_until_known()
         handler = await self._built(context)
         stack.push_async_callback(handler.close)
         source = KafkaSource(
@@ -211,8 +209,6 @@ class StageProcess(Generic[S]):
         )
         stack.push_async_callback(contact.stop)
         contact.start()
-        # A pause holds for those too that start while it does.
-        await control.wait_until_known()
         loop = self._loop = self._consuming(context, handler, source, lag)
         self._obey(control)
         heartbeats = Heartbeats(

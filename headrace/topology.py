@@ -69,6 +69,18 @@ class Topology:
         noun = OUTPUT[stage]
         return {} if noun is None else {lane: self.topic(noun, lane) for lane in Lane}
 
+    def needed(self, stage: Stage) -> set[str]:
+        """The topics without which a stage cannot work."""
+        return {
+            *self.inputs(stage).values(),
+            *self.outputs(stage).values(),
+            self.dlq(stage),
+            self.status,
+            self.heartbeats,
+            self.control,
+            *([self.parked] if stage is Stage.LOADER else []),
+        }
+
     def next_stage(self, stage: Stage) -> Stage | None:
         """The stage that reads what this one writes."""
         noun = OUTPUT[stage]
@@ -96,6 +108,11 @@ class Topology:
     def parked(self) -> str:
         """Topic where events of paused collections wait."""
         return f"{self.prefix}.parked.v1"
+
+    @property
+    def parked_group(self) -> str:
+        """Group whose offsets tell what of it has gone back to the documents topics."""
+        return f"{self.prefix}.parked"
 
     @property
     def control(self) -> str:
@@ -140,7 +157,12 @@ class Topology:
             *specs,
             TopicSpec(self.status, self.partitions, compacted),
             TopicSpec(self.heartbeats, self.partitions, an_hour),
-            TopicSpec(self.parked, self.document_partitions, forever),
+            TopicSpec(
+                self.parked,
+                self.document_partitions,
+                # An arrival is believed only where it lies before the record's own.
+                forever | {"message.timestamp.type": "LogAppendTime"},
+            ),
             TopicSpec(self.control, 1, dict(compacted)),
             TopicSpec(self.audit, 1, forever),
         ]

@@ -13,6 +13,7 @@ from headrace.verify.ports import (
     LedgerEntry,
     LettersReader,
     OffsetsReader,
+    ParkedReader,
     PartitionOffsets,
     StatusReader,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "LettersReader",
     "OffsetsReader",
     "Oracle",
+    "ParkedReader",
     "PartitionOffsets",
     "Report",
     "StatusReader",

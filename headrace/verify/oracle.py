@@ -6,7 +6,13 @@ import hashlib
 import math
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterator,
+    Sequence,
+)
 
 from headrace.identity import DocumentKey, point_id
 from headrace.messages import DeadLetter, Operation, Stage, StatusEvent
@@ -19,6 +25,7 @@ from headrace.verify.ports import (
     LedgerEntry,
     LettersReader,
     OffsetsReader,
+    ParkedReader,
     StatusReader,
 )
 
@@ -37,6 +44,8 @@ class Oracle:
         offsets: where given, waiting records are found.
         letters: where given, lost documents and holes without a letter are found.
         statuses: where given, wrong and missing statuses are found.
+        parked: where given, what waits because its collection is paused is counted,
+            and is not lost.
         ledger: where given, everything in it must have come to its end.
         chunk: where given, chunks must be those of the text.
         embed: where given, vectors must be those of their texts; for providers that
@@ -50,6 +59,7 @@ class Oracle:
         offsets: OffsetsReader | None = None,
         letters: LettersReader | None = None,
         statuses: StatusReader | None = None,
+        parked: ParkedReader | None = None,
         ledger: Sequence[LedgerEntry] | None = None,
         chunk: Chunker | None = None,
         embed: Callable[[str], bytes] | None = None,
@@ -58,6 +68,7 @@ class Oracle:
         self._offsets = offsets
         self._letters_reader = letters
         self._statuses_reader = statuses
+        self._parked_reader = parked
         self._ledger = ledger
         self._chunk = chunk
         self._embed = embed
@@ -72,6 +83,7 @@ class Oracle:
         findings = [finding async for finding in self._flow(counts)]
         letters = await self._read_letters(counts)
         statuses = await self._read_statuses()
+        parked = await self._read_parked(counts)
         records: dict[DocumentKey, StateRecord] = {}
         for collection in sorted(await self._store.collections()):
             found = [
@@ -82,7 +94,8 @@ class Oracle:
             ]
             findings += found
         if self._ledger is not None:
-            findings += _unended(self._ledger, records, letters or {})
+            explained = parked.union(letters or ())
+            findings += _unended(self._ledger, records, explained)
         counts.update(f"found_{finding.kind}" for finding in findings)
         return Report(findings, counts)
 
@@ -161,6 +174,14 @@ class Oracle:
             if event.stage is Stage.INDEXER:
                 statuses.setdefault(event.key, {})[event.revision] = event
         return statuses
+
+    async def _read_parked(self, counts: Counter[str]) -> set[DocumentKey]:
+        parked: set[DocumentKey] = set()
+        if self._parked_reader is not None:
+            async for key in self._parked_reader.parked():
+                counts["parked"] += 1
+                parked.add(key)
+        return parked
 
     async def _collection(
         self,
@@ -269,15 +290,18 @@ def _same(one: bytes, other: bytes) -> bool:
 def _unended(
     ledger: Sequence[LedgerEntry],
     records: dict[DocumentKey, StateRecord],
-    letters: dict[DocumentKey, list[DeadLetter]],
+    explained: Collection[DocumentKey],
 ) -> Iterator[Finding]:
-    """Events that came to no end; each document is judged by its newest."""
+    """Events that came to no end; each document is judged by its newest.
+
+    Not those of documents that are explained otherwise: by a letter, or they wait.
+    """
     newest: dict[DocumentKey, LedgerEntry] = {}
     for entry in ledger:
         if _replaces(entry, newest.get(entry.key)):
             newest[entry.key] = entry
     for key, entry in newest.items():
-        if key in letters or _ended(entry, records.get(key)):
+        if key in explained or _ended(entry, records.get(key)):
             continue
         yield Finding(
             Kind.LOST,

@@ -46,6 +46,13 @@ class StatusReader(Protocol):
         """Status events; of one document, revision and stage the last one counts."""
 
 
+class ParkedReader(Protocol):
+    """Reads the parked topic."""
+
+    def parked(self) -> AsyncIterator[DocumentKey]:
+        """The documents of events that wait there; as often as there are events."""
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """An event that the broker acknowledged; entries are in order of arrival."""

@@ -16,7 +16,7 @@ from headrace.lag_exporter import LagExporter, LagExporterSettings
 from headrace.messages import Lane, Pause, Stage
 from headrace.metrics import LagMetrics, Metrics
 from headrace.producer import KafkaProducer
-from headrace.topology import Noun
+from headrace.topology import Noun, Topology
 from tests.support.eventually import eventually
 
 
@@ -67,8 +67,11 @@ async def test_lag_of_every_stage(  # noqa: PLR0915  one exporter, all its life
         assert value("stage_wanted_replicas", stage="indexer") == 0
 
         control = Control({Target(stage=Stage.EMBEDDER): Pause("me", "", 1)})
+        assert value("stage_wanted_replicas", stage="loader") == 0
+        await producer.send(topology.parked, key=b"k", value=b"x")
         await exporter.read()
         assert value("stage_wanted_replicas", stage="embedder") == 0
+        assert value("stage_wanted_replicas", stage="loader") == 1
 
         await commit(broker, topology.group(Stage.EMBEDDER), chunks, 4)
         await exporter.read()
@@ -88,6 +91,7 @@ async def test_lag_of_every_stage(  # noqa: PLR0915  one exporter, all its life
         assert not await topics.align(admin, topology)
         texts = topology.topic(Noun.TEXTS, Lane.INTERACTIVE)
         await admin.create_partitions({texts: NewPartitions(total_count=4)})
+        await eventually(lambda: has(admin, topology, texts, partitions=4))
         assert len(await topics.align(admin, topology)) == 4
         found = await topics.read(admin, topology)
         aligned = (Noun.CHUNKS, Noun.VECTORS)
@@ -98,6 +102,13 @@ async def test_lag_of_every_stage(  # noqa: PLR0915  one exporter, all its life
         await exporter.stop()
         await producer.stop(timeout_s=5)
         await admin.close()
+
+
+async def has(
+    admin: AIOKafkaAdminClient, topology: Topology, topic: str, *, partitions: int
+) -> bool:
+    """Whether the brokers have told each other."""
+    return (await topics.read(admin, topology))[topic].partitions == partitions
 
 
 async def reading(exporter: LagExporter) -> bool:

@@ -46,6 +46,8 @@ def _replaces(event: StatusEvent, before: StatusEvent) -> bool:
         return before.arrival.before(event.arrival)
     if event.state.final != before.state.final:
         return event.state.final
+    if event.revision != before.revision:
+        return event.revision > before.revision
     if event.stage != before.stage:
         return _ORDER[event.stage] > _ORDER[before.stage]
     return event.at_ms >= before.at_ms
@@ -54,5 +56,8 @@ def _replaces(event: StatusEvent, before: StatusEvent) -> bool:
 def _shown(event: StatusEvent) -> str:
     if event.state is not State.PASSED_ON:
         return str(event.state)
+    if not event.revision:
+        # Not accepted yet: its collection is paused, or was until now.
+        return f"at_{event.stage}" if event.output is None else "parked"
     following = list(Stage)[_ORDER[event.stage] + 1 :]
     return f"at_{following[0]}" if following else str(event.state)

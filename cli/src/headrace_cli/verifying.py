@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from headrace.group_offsets import all_offsets
+from headrace.identity import DocumentKey, InvalidKeyError
 from headrace.kafka_clients import reader
 from headrace.messages import DeadLetter, StatusEvent
 from headrace.objects import Objects
 from headrace.open_letters import open_letters
+from headrace.parked_topic import parked_records
 from headrace.qdrant import QdrantStore
 from headrace.settings import Settings
 from headrace.status import status_of
@@ -35,6 +38,12 @@ class KafkaReaders:
         for each in await open_letters(self._settings):
             yield each.letter
 
+    async def parked(self) -> AsyncGenerator[DocumentKey, None]:
+        """Documents of the events that wait because their collection is paused."""
+        async for record in parked_records(self._settings):
+            with suppress(InvalidKeyError):
+                yield DocumentKey.from_record_key(record.key or b"")
+
     async def statuses(self) -> AsyncGenerator[StatusEvent, None]:
         """Everything on the status topic."""
         topic = self._settings.topology.status
@@ -52,7 +61,13 @@ async def verify_all(*, data_dir: Path, repair: bool, output: Output) -> int:
         objects = Objects.from_settings(pipeline.settings) if repair else None
         store = QdrantStore.from_settings(pipeline.settings)
         readers = KafkaReaders(pipeline.settings)
-        oracle = Oracle(store, offsets=readers, letters=readers, statuses=readers)
+        oracle = Oracle(
+            store,
+            offsets=readers,
+            letters=readers,
+            statuses=readers,
+            parked=readers,
+        )
         try:
             report = await (oracle.repair() if repair else oracle.verify())
         finally:

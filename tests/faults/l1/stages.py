@@ -24,10 +24,12 @@ from headrace_indexer.sweep import Sweep
 from headrace_loader.acceptance import Acceptance
 from headrace_loader.handler import LoaderHandler
 from headrace_loader.loading import Loading, Sources
+from headrace_loader.parking import Parking
 from headrace_loader.plain_text import plain_text
 
 from headrace import fingerprint
 from headrace.clock import Clock
+from headrace.control import Control
 from headrace.dead_letters import DeadLetterTopics
 from headrace.fingerprint import ChunkingSettings, ModelSettings
 from headrace.handler import Handler
@@ -40,6 +42,7 @@ from headrace.topology import Topology
 from tests.faults.l1.network import DIMENSIONS, Producer, Provider, Store, Web
 from tests.support.chunking import tokenizer
 from tests.support.fake_embedding import FakeCache
+from tests.support.nothing_parked import NothingParked
 
 MODEL = ModelSettings("hash", "sim", "1", DIMENSIONS)
 CHUNKING = ChunkingSettings("cl100k_base", 16, 0, 16, 16, 16)
@@ -139,6 +142,14 @@ def _loader(ports: Ports) -> Handler:
         ),
         acceptance=Acceptance(ports.store, spec=SPEC),
         objects=nothing,
+        parking=Parking(
+            topology=ports.topology,
+            producer=ports.producer,
+            status=status_of(ports, Stage.LOADER),
+            clock=ports.clock,
+            control=Control,
+        ),
+        unparking=NothingParked(),
     )
 
 

@@ -452,6 +452,20 @@ class TestLedger:
 
         assert await it.kinds() == [Kind.LOST]
 
+    async def test_what_is_parked_is_counted_and_not_lost(self):
+        class Parked:
+            async def parked(self) -> AsyncIterator[DocumentKey]:
+                yield _other()
+                yield _other()
+
+        entry = LedgerEntry(_other(), Operation.UPSERT)
+        it = World(options={"ledger": [entry], "parked": Parked()})
+
+        report = await it.report()
+
+        assert report.findings == []
+        assert report.counts["parked"] == 2
+
 
 def _other() -> DocumentKey:
     return document_key("never seen")

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.identity import Arrival, DocumentKey
-from headrace.messages import Metadata, Stage, State, StatusError, StatusEvent
+from headrace.messages import (
+    Metadata,
+    OutputPosition,
+    Stage,
+    State,
+    StatusError,
+    StatusEvent,
+)
 
 JOB = "job-1"
 
@@ -168,4 +175,21 @@ def test_a_later_arrival_replaces_a_final_state() -> None:
     overview.accept(event("a", Stage.INDEXER, State.INDEXED))
     overview.accept(event("a", Stage.LOADER, arrival=Arrival(2000, "t", 0, 2)))
 
+    assert overview.documents == {"at_chunker": 1}
+
+
+def test_a_parked_event_is_so_until_the_loader_took_it() -> None:
+    parked = event(
+        "a", Stage.LOADER, revision=0, output=OutputPosition("h.parked.v1", 0, 3)
+    )
+    goes_back = replace(parked, output=None, at_ms=5)
+    accepted = event("a", Stage.LOADER, at_ms=4)
+    seen = []
+    overview = Overview()
+    for each in (parked, goes_back, accepted):
+        overview.accept(each)
+        seen.append(dict(overview.documents))
+
+    assert seen == [{"parked": 1}, {"at_loader": 1}, {"at_chunker": 1}]
+    overview.accept(goes_back)
     assert overview.documents == {"at_chunker": 1}

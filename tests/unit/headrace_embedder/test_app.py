@@ -7,6 +7,7 @@ from headrace_embedder.app import build
 from headrace_embedder.factory import build_provider
 from headrace_embedder.settings import EmbedderSettings, ProviderSettings
 
+from headrace.control import Control
 from headrace.errors import ConfigurationError
 from headrace.lifecycle import StageContext
 from headrace.messages import Stage
@@ -34,6 +35,7 @@ async def test_the_stage_is_built_from_its_context() -> None:
             dead_letters=FakeDeadLetters(),
             metrics=Metrics(Stage.EMBEDDER),
             clock=FakeClock(),
+            control=Control,
             worker="test",
         )
     )

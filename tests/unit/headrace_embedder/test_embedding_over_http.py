@@ -14,6 +14,7 @@ from headrace_embedder.providers.hash_provider import hash_vector
 from headrace_embedder.settings import EmbedderSettings
 
 from headrace.clock import SystemClock
+from headrace.control import Control
 from headrace.errors import SharedFailure
 from headrace.lifecycle import StageContext
 from headrace.messages import Hole, Stage
@@ -56,6 +57,7 @@ async def built(server: FakeOpenAI, file: Path) -> EmbedderHandler:
             dead_letters=FakeDeadLetters(),
             metrics=Metrics(Stage.EMBEDDER),
             clock=SystemClock(),
+            control=Control,
             worker="test",
         )
     )

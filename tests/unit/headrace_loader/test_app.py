@@ -8,6 +8,7 @@ import pytest
 from headrace_loader.app import build, own_hosts
 from headrace_loader.settings import LoaderSettings
 
+from headrace.control import Control
 from headrace.errors import ConfigurationError, SharedFailure
 from headrace.lifecycle import StageContext
 from headrace.messages import Stage
@@ -34,6 +35,7 @@ def context(tmp_path: Path) -> StageContext[LoaderSettings]:
         dead_letters=FakeDeadLetters(),
         metrics=Metrics(Stage.LOADER),
         clock=FakeClock(),
+        control=Control,
         worker="test",
     )
 

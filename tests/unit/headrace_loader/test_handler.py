@@ -5,7 +5,7 @@ import errno
 import json
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,12 @@ from headrace_loader.acceptance import Acceptance
 from headrace_loader.content import Spool
 from headrace_loader.handler import LoaderHandler
 from headrace_loader.loading import Loading, Sources
+from headrace_loader.parking import Parking
 from headrace_loader.settings import LoaderSettings
 from headrace_loader.sources.files import FileSource
 from headrace_loader.workspace import Workspace
 
+from headrace.control import Control, Target
 from headrace.errors import DocumentFailure, SharedFailure, Unreadable
 from headrace.handler import Delivery, Record
 from headrace.identity import Arrival, DocumentKey
@@ -29,6 +31,7 @@ from headrace.messages import (
     Metadata,
     ObjectReference,
     Operation,
+    Pause,
     State,
 )
 from headrace.objects import Objects
@@ -39,6 +42,7 @@ from headrace.wire import TextPartReader, decode_loaded_text, encode_event
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_producer import FakeProducer, FakeStatusReporter
 from tests.support.fake_store import FakeStore
+from tests.support.nothing_parked import NothingParked
 from tests.unit.headrace_loader import documents
 
 KEY = DocumentKey("acme", "docs", "a/b ü")
@@ -58,6 +62,7 @@ class Stage:
     objects: Objects
     root: Path
     work: Path
+    control: Control = field(default_factory=Control)
 
     @property
     def texts(self) -> list[LoadedText]:
@@ -114,6 +119,9 @@ def upsert(text: str | bytes = "some text", **about: object) -> DocumentEvent:
     return DocumentEvent(KEY, inline=data, metadata=metadata, **about)  # type: ignore[arg-type]
 
 
+WHY = Pause("somebody", "", 1)
+
+
 @pytest_asyncio.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     root = tmp_path / "root"
@@ -147,8 +155,17 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
         ),
         acceptance=Acceptance(store, spec=CollectionSpec("model", "1", 3)),
         objects=objects,
+        parking=Parking(
+            topology=TOPOLOGY,
+            producer=producer,
+            status=status,
+            clock=FakeClock(),
+            control=lambda: made.control,
+        ),
+        unparking=NothingParked(),
     )
-    yield Stage(handler, store, producer, status, objects, root, workspace.path)
+    made = Stage(handler, store, producer, status, objects, root, workspace.path)
+    yield made
     files = [path.name for path in workspace.path.glob("file-*")]
     await handler.close()
     assert files == [], "a temporary file was left behind"
@@ -511,3 +528,29 @@ async def test_a_document_without_signature_in_its_query_keeps_its_url() -> None
         _without_secrets("https://h.org/a?X-Amz-Signature=abc&id=1")
         == "https://h.org/a"
     )
+
+
+async def test_events_of_a_paused_collection_wait_and_are_not_looked_at(
+    stage: Stage,
+) -> None:
+    stage.control = Control({Target(tenant=KEY.tenant, collection=KEY.collection): WHY})
+    await stage.send(upsert("one"), offset=1)
+    await stage.send(DocumentEvent(KEY, operation=Operation.DELETE), offset=2)
+    await stage.send(DocumentEvent(KEY, uri="file:///nowhere"), offset=3)
+    assert [sent.topic for sent in stage.producer.sent] == [TOPOLOGY.parked] * 3
+    assert {sent.key for sent in stage.producer.sent} == {KEY.record_key}
+    assert stage.states == [State.PASSED_ON] * 3
+    assert [event.output and event.output.topic for event in stage.status.events] == [
+        TOPOLOGY.parked
+    ] * 3
+    assert not await stage.store.collections()
+
+    stage.control = Control({Target(tenant="other", collection="docs"): WHY})
+    await stage.send(upsert("one"), offset=4)
+    assert len(stage.texts) == 1
+
+
+async def test_an_event_under_another_key_is_parked_under_its_own(stage: Stage) -> None:
+    stage.control = Control({Target(tenant=KEY.tenant, collection=KEY.collection): WHY})
+    await stage.handler.handle(delivery(upsert("one"), key=b"another"))
+    assert [sent.topic for sent in stage.producer.sent] == ["headrace.documents.v1"]

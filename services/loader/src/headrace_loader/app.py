@@ -15,11 +15,13 @@ from headrace_loader.acceptance import Acceptance
 from headrace_loader.extractors.source import Limits
 from headrace_loader.handler import LoaderHandler
 from headrace_loader.loading import Loading, Sources
+from headrace_loader.parking import Parking
 from headrace_loader.sandbox.pool import ParserLimits, ParserPool
 from headrace_loader.settings import LoaderSettings
 from headrace_loader.sources.files import FileSource
 from headrace_loader.sources.guard import GuardedBackend, GuardedTransport
 from headrace_loader.sources.urls import UrlSource
+from headrace_loader.unparking import Unparking
 from headrace_loader.workspace import Workspace
 
 _PORTS = (80, 443)
@@ -30,6 +32,18 @@ async def build(context: StageContext[LoaderSettings]) -> LoaderHandler:
     settings = context.settings
     workspace = _workspace(settings)
     objects = Objects.from_settings(settings)
+    acceptance = Acceptance(
+        QdrantStore.from_settings(settings), spec=CollectionSpec.of(settings.model)
+    )
+    parking = Parking(
+        topology=context.topology,
+        producer=context.producer,
+        status=context.status,
+        clock=context.clock,
+        control=context.control,
+    )
+    unparking = Unparking(settings, parking=parking)
+    unparking.start()
     return LoaderHandler(
         topology=context.topology,
         fingerprint=settings.fingerprint,
@@ -49,11 +63,10 @@ async def build(context: StageContext[LoaderSettings]) -> LoaderHandler:
             at_once=settings.loads_at_once,
             max_bytes=settings.max_source_bytes,
         ),
-        acceptance=Acceptance(
-            QdrantStore.from_settings(settings),
-            spec=CollectionSpec.of(settings.model),
-        ),
+        acceptance=acceptance,
         objects=objects,
+        parking=parking,
+        unparking=unparking,
     )
 
 

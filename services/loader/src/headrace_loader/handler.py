@@ -1,4 +1,4 @@
-"""The loader's work on one event: load, accept, pass on.
+"""The loader's work on one event: load, accept, pass on; or park it.
 
 Deletes are accepted without loading. The order of effects is: state record (accepted
 and read back), object (where the text is large), record on ``texts``, status. Each may
@@ -42,6 +42,7 @@ from headrace.wire import (
 )
 from headrace_loader.acceptance import Acceptance
 from headrace_loader.content import Content
+from headrace_loader.parking import Parking
 from headrace_loader.threads import in_thread
 
 _ENDED = {Verdict.UNCHANGED: State.UNCHANGED, Verdict.SUPERSEDED: State.SUPERSEDED}
@@ -59,6 +60,17 @@ class Loads(Protocol):
 
     async def close(self) -> None:
         """Release everything."""
+
+
+class Unparks(Protocol):
+    """What the handler needs of ``unparking.Unparking``."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why parked events cannot go back."""
+
+    async def close(self) -> None:
+        """Let none go back any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,8 @@ class LoaderHandler:
         loading: Loads,
         acceptance: Acceptance,
         objects: Objects,
+        parking: Parking,
+        unparking: Unparks,
     ) -> None:
         self._topology = topology
         self._fingerprint = fingerprint
@@ -95,6 +109,8 @@ class LoaderHandler:
         self._loading = loading
         self._acceptance = acceptance
         self._objects = objects
+        self._parking = parking
+        self._unparking = unparking
 
     async def handle(self, delivery: Delivery) -> None:
         """See ``Handler``."""
@@ -108,6 +124,9 @@ class LoaderHandler:
                 value=record.value,
                 headers=reentry_headers(record),
             )
+            return
+        if self._parking.wanted(event.key):
+            await self._parking.park(record, event, came_by=delivery.lane)
             return
         work = _Work(
             delivery=delivery,
@@ -131,11 +150,14 @@ class LoaderHandler:
         self._acceptance.forget_problem()
 
     def ready(self) -> str | None:
-        """What people must mend: the work directory, or settings and collections."""
-        return self._loading.problem or self._acceptance.problem
+        """What people must mend: the work directory, topics, or settings."""
+        return (
+            self._loading.problem or self._acceptance.problem or self._unparking.problem
+        )
 
     async def close(self) -> None:
         """Release children, connections and files."""
+        await self._unparking.close()
         await self._acceptance.close()
         await self._loading.close()
 

@@ -267,11 +267,14 @@ class Reconciliation:
     async def _committed(self) -> Committed:
         """Where each stage goes on in what it is given, and what of parked is back."""
         topology = self._topology
-        read = {topology.group(each): topology.inputs(each).values() for each in Stage}
+        read = {
+            topology.group(stage): list(topology.inputs(stage).values())
+            for stage in Stage
+        }
         read[topology.parked_group] = [topology.parked]
         committed: dict[tuple[str, int], int] = {}
         for group, topics in read.items():
-            offsets = await self._offsets.read(group, list(topics))
+            offsets = await self._offsets.read(group, topics)
             committed |= {
                 (each.topic, each.partition): at for each, (at, _) in offsets.items()
             }
