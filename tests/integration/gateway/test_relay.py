@@ -114,7 +114,9 @@ async def test_who_waits_for_kafka_keeps_its_claims(
 
         async def renewed() -> bool:
             (row,) = await world.rows(OUTBOX)
-            return bool(row["claimed_until_ms"] == world.clock.now_ms() + 15_000)
+            return bool(
+                row["claimed_until_ms"] == world.clock.now_ms() + relay_module._CLAIM_MS
+            )
 
         await eventually(renewed)
         assert await world.parts.relay.send_some() == 0

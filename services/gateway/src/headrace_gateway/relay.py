@@ -32,9 +32,10 @@ from headrace.topology import Noun, Topology
 _log = structlog.get_logger(__name__)
 
 _AT_ONCE = 200
-_CLAIM_MS = 15_000
-"""What a dead gateway claimed waits so long."""
-_RENEW_S = 5.0
+_CLAIM_MS = 8_000
+"""What a dead gateway claimed waits so long: less than ``HEADRACE_OUTBOX_AGE_S`` by
+default, or its death would make the others refuse uploads."""
+_RENEW_S = 2.5
 _LOOK_S = 1.0
 """Another gateway's claims run out, and nobody tells."""
 _AFTER_FAILURE_S = 1.0
