@@ -243,8 +243,12 @@ class StageMachine(Machine):
 
     async def metrics(self) -> Samples:
         """What it exports now."""
+        return Samples(await self.exported())
+
+    async def exported(self) -> str:
+        """The same as it is written."""
         _, text = await self._get("metrics")
-        return Samples(text)
+        return text
 
     async def _get(self, path: str) -> tuple[int, str]:
         address = self._address_file.read_text()

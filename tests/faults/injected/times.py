@@ -8,6 +8,7 @@ def install_in_gateway(scale: float) -> None:
     from headrace_gateway import relay  # noqa: PLC0415
 
     relay._CLAIM_MS = int(relay._CLAIM_MS * scale)
+    relay._RENEW_S *= scale
 
 
 def install_in_embedder(scale: float) -> None:
