@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,26 +11,12 @@ from typing import Any
 import httpx
 from aiokafka.errors import KafkaConnectionError
 from fastapi import FastAPI
-from headrace_embedder.factory import build_provider
-from headrace_gateway.admission import Admission, RateLimits
 from headrace_gateway.ahead import Places
-from headrace_gateway.app import ADMIN, API, intake_limits, patience_of
-from headrace_gateway.audit import Audit
-from headrace_gateway.authentication import ApiKeys, Authenticator, Everybody
-from headrace_gateway.feeder import Feeder
+from headrace_gateway.app import ADMIN, API, Outside, authenticator_of, wired
 from headrace_gateway.http import create_app
-from headrace_gateway.intake import Intake
-from headrace_gateway.jobs import Jobs
 from headrace_gateway.parts import Parts
-from headrace_gateway.pauses import Pauses
-from headrace_gateway.records import Records
-from headrace_gateway.relay import Relay
-from headrace_gateway.searcher import Searcher
 from headrace_gateway.settings import GatewaySettings
-from headrace_gateway.states import States
-from headrace_gateway.status_feed import StatusFeed
 from headrace_gateway.sweeper import Sweeper
-from headrace_gateway.uploads import Uploads
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Table, select
 
@@ -39,12 +25,10 @@ from headrace.control import Control
 from headrace.database.engine import Database, upgrade
 from headrace.database.key_store import KeyStore
 from headrace.database.keys import Scope
-from headrace.database.recoveries import Recoveries
 from headrace.lag import Member
 from headrace.messages import Lane, Stage
 from headrace.metrics import GatewayMetrics
 from headrace.objects import Objects
-from headrace.uuid7 import UuidSource
 from tests.support.fake_producer import FakeProducer
 from tests.support.fake_store import FakeStore
 
@@ -171,94 +155,38 @@ async def gateway_world(
     clock = clock or SystemClock()
     database = Database.from_settings(known)
     objects = wrap(Objects.from_settings(known))
-    metrics = GatewayMetrics(registry=CollectorRegistry())
-    producer, waiting = FakeProducer(), Waiting()
-    relay = Relay(database, producer=producer, topology=known.topology, clock=clock)
-    relay.connected()
-    store = FakeStore()
-    authenticator: Authenticator = Everybody()
-    if auth == "keys":
-        authenticator = ApiKeys(KeyStore(database), clock=clock)
-    intake = Intake(database, uuids=UuidSource(), clock=clock, committed=relay.wake)
-    uploads = Uploads(
-        objects,
-        max_bytes=known.max_upload_bytes,
-        patience=patience_of(known, clock),
-    )
-    jobs = Jobs(database)
-    pauses = Pauses(
-        Paused(producer, known.topology.control),
-        producer=producer,
-        topology=known.topology,
-        clock=clock,
-    )
-    parts = Parts(
-        settings=known,
-        clock=clock,
-        metrics=metrics,
-        authenticator=authenticator,
-        admission=Admission(
-            limits=intake_limits(known),
-            tenant_accepting=known.tenant_accepting,
-            retry_after_s=known.retry_after_s,
-            ahead_s=lambda: waiting.seconds,
-            outbox_s=relay.age_s,
-            rates=RateLimits(
-                per_s=known.tenant_requests_per_s,
-                burst=known.tenant_burst,
+    producer, waiting, store = FakeProducer(), Waiting(), FakeStore()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        parts, sweeper = wired(
+            known,
+            Outside(
                 clock=clock,
+                metrics=GatewayMetrics(registry=CollectorRegistry()),
+                database=database,
+                objects=objects,
+                producer=producer,
+                ahead=waiting,  # type: ignore[arg-type]
+                control=Paused(producer, known.topology.control),  # type: ignore[arg-type]
+                store=store,
+                authenticator=await authenticator_of(known, database, clock, stack),
             ),
-            refused=lambda reason: metrics.refused(reason).inc(),
-        ),
-        intake=intake,
-        uploads=uploads,
-        jobs=jobs,
-        audit=Audit(producer, topology=known.topology, clock=clock),
-        feeder=Feeder(
-            jobs,
-            intake=intake,
-            uploads=uploads,
-            limits=intake_limits(known),
-            ahead_s=lambda: waiting.seconds,
-            outbox_s=relay.age_s,
-            paused=lambda: pauses.collections,
-        ),
-        pauses=pauses,
-        records=Records(database),
-        states=States(database),
-        recoveries=Recoveries(database),
-        relay=relay,
-        ahead=waiting,  # type: ignore[arg-type]
-        searcher=Searcher(store, settings=known, build=build_provider, clock=clock),
-        feed=StatusFeed(known),
-    )
-    sweeper = Sweeper(
-        database,
-        objects=objects,
-        jobs=jobs,
-        clock=clock,
-        metrics=metrics,
-        orphan_age_s=known.orphan_age_s,
-        kept_s=known.retention_hours * 3600,
-        every_s=known.sweep_every_s,
-    )
-    app = create_app(known, parts, routers=API + ADMIN)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=True)
-    try:
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://gateway"
-        ) as client:
-            yield GatewayWorld(
-                parts,
-                database,
-                objects,
-                producer,
-                sweeper,
-                client,
-                waiting,
-                clock,
-                store,
-                app,
-            )
-    finally:
-        await database.close()
+        )
+        parts.relay.connected()
+        app = create_app(known, parts, routers=API + ADMIN)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=True)
+        client = await stack.enter_async_context(
+            httpx.AsyncClient(transport=transport, base_url="http://gateway")
+        )
+        yield GatewayWorld(
+            parts,
+            database,
+            objects,
+            producer,
+            sweeper,
+            client,
+            waiting,
+            clock,
+            store,
+            app,
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,14 +22,15 @@ from headrace.database.engine import Database, upgrade
 from headrace.database.key_store import KeyStore
 from headrace.database.recoveries import Recoveries
 from headrace.errors import SharedFailure
+from headrace.handler import Producer
 from headrace.messages import Lane
 from headrace.metrics import GatewayMetrics, Metrics
 from headrace.objects import Objects
 from headrace.preflight import wait_for_topics
-from headrace.probes import Probes
-from headrace.process import warn_of_misspelt_settings
+from headrace.process import Process, warn_of_misspelt_settings
 from headrace.producer import KafkaProducer
 from headrace.qdrant import QdrantStore
+from headrace.store import Store
 from headrace.topology import Noun
 from headrace.uuid7 import UuidSource
 from headrace_gateway import documents, events, health, imports, searching
@@ -61,7 +61,7 @@ _log = structlog.get_logger(__name__)
 
 _RETRY_S = 2.0
 _FLUSH_S = 2.0
-_SILENT_S = 30.0
+_NO_DATABASE = "the database does not answer"
 
 API = (
     documents.router,
@@ -83,25 +83,35 @@ ADMIN = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outside:
+    """What the gateway works with and is not it: tests have some of their own."""
+
+    clock: Clock
+    metrics: GatewayMetrics
+    database: Database
+    objects: Objects
+    producer: Producer
+    ahead: Ahead
+    control: ControlFollower
+    store: Store
+    authenticator: Authenticator
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gateway:
     """The parts, and what runs beside the requests."""
 
     parts: Parts
     producer: KafkaProducer
-    relay: Relay
-    ahead: Ahead
     follower: ControlFollower
     sweeper: Sweeper
-    metrics: Metrics
 
 
 @asynccontextmanager
-async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
+async def built(settings: GatewaySettings, metrics: Metrics) -> AsyncIterator[Gateway]:
     """All parts, closed in reverse order; nothing waits for Kafka here."""
     async with AsyncExitStack() as stack:
         clock = SystemClock()
-        metrics = Metrics("gateway")
-        http_metrics = GatewayMetrics(registry=metrics.registry)
         database = Database.from_settings(settings)
         stack.push_async_callback(database.close)
         objects = Objects.from_settings(settings)
@@ -113,68 +123,79 @@ async def built(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         stack.push_async_callback(follower.stop)
         store = QdrantStore.from_settings(settings)
         stack.push_async_callback(store.close)
-        searcher = Searcher(store, settings=settings, build=build_provider, clock=clock)
-        stack.push_async_callback(searcher.close)
-        relay = Relay(
-            database, producer=producer, topology=settings.topology, clock=clock
-        )
-        intake = Intake(database, uuids=UuidSource(), clock=clock, committed=relay.wake)
-        uploads = Uploads(
-            objects,
-            max_bytes=settings.max_upload_bytes,
-            patience=patience_of(settings, clock),
-        )
-        jobs = Jobs(database)
-        pauses = Pauses(
-            follower, producer=producer, topology=settings.topology, clock=clock
-        )
-        parts = Parts(
-            settings=settings,
+        outside = Outside(
             clock=clock,
-            metrics=http_metrics,
-            authenticator=await _authenticator(settings, database, clock, stack),
-            admission=_admission(settings, clock, http_metrics, ahead, relay),
-            intake=intake,
-            uploads=uploads,
-            jobs=jobs,
-            audit=Audit(producer, topology=settings.topology, clock=clock),
-            feeder=Feeder(
-                jobs,
-                intake=intake,
-                uploads=uploads,
-                limits=intake_limits(settings),
-                ahead_s=lambda: ahead.age_s(Lane.BULK),
-                outbox_s=relay.age_s,
-                paused=lambda: pauses.collections,
-            ),
-            pauses=pauses,
-            records=Records(database),
-            states=States(database),
-            recoveries=Recoveries(database),
-            relay=relay,
+            metrics=GatewayMetrics(registry=metrics.registry),
+            database=database,
+            objects=objects,
+            producer=producer,
             ahead=ahead,
-            searcher=searcher,
-            feed=StatusFeed(settings),
+            control=follower,
+            store=store,
+            authenticator=await authenticator_of(settings, database, clock, stack),
         )
+        parts, sweeper = wired(settings, outside)
+        stack.push_async_callback(parts.searcher.close)
         _show(parts)
         yield Gateway(
-            parts=parts,
-            producer=producer,
-            relay=relay,
-            ahead=ahead,
-            follower=follower,
-            sweeper=Sweeper(
-                database,
-                objects=objects,
-                jobs=jobs,
-                clock=clock,
-                metrics=http_metrics,
-                orphan_age_s=settings.orphan_age_s,
-                kept_s=settings.retention_hours * 3600,
-                every_s=settings.sweep_every_s,
-            ),
-            metrics=metrics,
+            parts=parts, producer=producer, follower=follower, sweeper=sweeper
         )
+
+
+def wired(settings: GatewaySettings, outside: Outside) -> tuple[Parts, Sweeper]:
+    """The gateway's own parts, and what sweeps behind them; none has begun."""
+    clock, database, ahead = outside.clock, outside.database, outside.ahead
+    topology, producer = settings.topology, outside.producer
+    relay = Relay(database, producer=producer, topology=topology, clock=clock)
+    intake = Intake(database, uuids=UuidSource(), clock=clock, committed=relay.wake)
+    uploads = Uploads(
+        outside.objects,
+        max_bytes=settings.max_upload_bytes,
+        patience=_patience(settings, clock),
+    )
+    jobs = Jobs(database)
+    pauses = Pauses(outside.control, producer=producer, topology=topology, clock=clock)
+    parts = Parts(
+        settings=settings,
+        clock=clock,
+        metrics=outside.metrics,
+        authenticator=outside.authenticator,
+        admission=_admission(settings, clock, outside.metrics, ahead, relay),
+        intake=intake,
+        uploads=uploads,
+        jobs=jobs,
+        audit=Audit(producer, topology=topology, clock=clock),
+        feeder=Feeder(
+            jobs,
+            intake=intake,
+            uploads=uploads,
+            limits=_intake_limits(settings),
+            ahead_s=lambda: ahead.age_s(Lane.BULK),
+            outbox_s=relay.age_s,
+            paused=lambda: pauses.collections,
+        ),
+        pauses=pauses,
+        records=Records(database),
+        states=States(database),
+        recoveries=Recoveries(database),
+        relay=relay,
+        ahead=ahead,
+        searcher=Searcher(
+            outside.store, settings=settings, build=build_provider, clock=clock
+        ),
+        feed=StatusFeed(settings),
+    )
+    sweeper = Sweeper(
+        database,
+        objects=outside.objects,
+        jobs=jobs,
+        clock=clock,
+        metrics=outside.metrics,
+        orphan_age_s=settings.orphan_age_s,
+        kept_s=settings.retention_hours * 3600,
+        every_s=settings.sweep_every_s,
+    )
+    return parts, sweeper
 
 
 def apps_of(gateway: Gateway) -> dict[int, FastAPI]:
@@ -197,64 +218,72 @@ async def run(settings: GatewaySettings) -> None:
         worker=f"gateway-{socket.gethostname()}-{os.getpid()}",
     )
     warn_of_misspelt_settings()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    process = _Process(settings, stop)
-    await process.run()
-    _log.info("stopped")
+    metrics = Metrics("gateway")
+    process = Process(settings, registry=metrics.registry)
+    serving = _Serving(settings, process, metrics)
+    await process.run(serving.work, end=serving.end)
 
 
-class _Process:
-    def __init__(self, settings: GatewaySettings, stop: asyncio.Event) -> None:
+class _Serving:
+    """What the process does between its start and its end."""
+
+    def __init__(
+        self, settings: GatewaySettings, process: Process, metrics: Metrics
+    ) -> None:
         self._settings = settings
-        self._stop = stop
-        self._starting: str | None = "starting"
-        self._gateway: Gateway | None = None
-        self._ticked = asyncio.get_running_loop().time()
+        self._process = process
+        self._metrics = metrics
+        self._stopping: asyncio.Event | None = None
+        self._servers: dict[HttpServer, asyncio.Task[None]] = {}
 
-    async def run(self) -> None:
-        settings = self._settings
-        async with AsyncExitStack() as stack:
-            gateway = await stack.enter_async_context(built(settings))
-            self._gateway = gateway
-            await self._probe(stack, gateway)
-            working = await self._until_stopped(self._start(gateway))
-            if not working:
-                return
-            servers = await self._listen(gateway)
-            tasks = [
+    async def work(self, stack: AsyncExitStack) -> None:
+        """Serve for ever."""
+        gateway = await stack.enter_async_context(built(self._settings, self._metrics))
+        parts = gateway.parts
+        await self._start(gateway)
+        self._stopping = parts.stopping
+        for server, at in await self._listen(gateway):
+            self._servers[server] = asyncio.create_task(server.run_on(at))
+        tasks = {
+            *self._servers.values(),
+            *(
                 asyncio.create_task(each)
                 for each in (
-                    *(server.run_on(at) for server, at in servers),
-                    gateway.relay.run(),
-                    gateway.ahead.run(),
+                    parts.relay.run(),
+                    parts.ahead.run(),
                     gateway.sweeper.run(),
-                    gateway.parts.feed.run(),
-                    gateway.parts.feeder.run(),
+                    parts.feed.run(),
+                    parts.feeder.run(),
                     self._connect(gateway),
-                    self._tick(),
                 )
-            ]
-            stopping = asyncio.create_task(self._stop.wait())
-            # None of them ends by itself, but for the one that connects.
-            done: set[asyncio.Task[object]] = set()
-            pending: set[asyncio.Task[object]] = {*tasks, stopping}
-            while not self._stop.is_set():
+            ),
+        }
+        try:
+            # None of them ends by itself, but for the servers when they are told to.
+            pending = tasks
+            while pending:
                 done, pending = await asyncio.wait(
                     pending, return_when=asyncio.FIRST_COMPLETED
                 )
                 for task in done:
                     task.result()
-            gateway.parts.stopping.set()
-            for server, _ in servers:
-                server.should_exit = True
-            await asyncio.wait(tasks[: len(servers)])
-            for task in (*tasks, stopping):
+        finally:
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait({*tasks, stopping})
+            await asyncio.wait(tasks)
             # What was accepted last goes now if it can, else with the next start.
-            await _at_most(_FLUSH_S, gateway.relay.finish())
+            await _at_most(_FLUSH_S, parts.relay.finish())
+
+    async def end(self, working: asyncio.Task[None]) -> None:
+        """Finish the requests under way, then all else."""
+        if self._stopping is not None:
+            self._stopping.set()
+        for server in self._servers:
+            server.should_exit = True
+        if self._servers:
+            await asyncio.wait(self._servers.values())
+        working.cancel()
+        await asyncio.wait({working})
 
     async def _listen(self, gateway: Gateway) -> list[tuple[HttpServer, socket.socket]]:
         settings = self._settings
@@ -268,19 +297,6 @@ class _Process:
             servers.append((server, listening))
         return servers
 
-    async def _until_stopped(self, start: Awaitable[None]) -> bool:
-        """Whether it came to its end before a signal did."""
-        starting = asyncio.ensure_future(start)
-        stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not starting.done():
-            starting.cancel()
-            await asyncio.wait({starting})
-            return False
-        starting.result()
-        return True
-
     async def _start(self, gateway: Gateway) -> None:
         """The schema is there, and we know since when the outbox waits."""
         url = self._settings.database_url.get_secret_value()
@@ -289,10 +305,10 @@ class _Process:
                 await upgrade(url)
                 break
             except SharedFailure as error:
-                self._starting = f"{error.reason}: {error}"
+                self._process.say(f"{error.reason}: {error}")
                 _log.warning("waiting for the database", reason=str(error))
                 await asyncio.sleep(_RETRY_S)
-        await gateway.relay.look()
+        await gateway.parts.relay.look()
 
     async def _connect(self, gateway: Gateway) -> None:
         """Kafka may come later: until then uploads get 503, and all else works."""
@@ -304,50 +320,17 @@ class _Process:
                 topology.audit,
                 topology.control,
             },
-            say=self._say,
+            say=self._process.say,
         )
         gateway.follower.start()
         await gateway.producer.start()
-        gateway.relay.connected()
-        self._starting = None
+        relay = gateway.parts.relay
+        relay.connected()
+        self._process.started(
+            lambda: None if relay.age_s() is not None else _NO_DATABASE,
+            lambda: gateway.producer.problem,
+        )
         await asyncio.Event().wait()
-
-    async def _probe(self, stack: AsyncExitStack, gateway: Gateway) -> None:
-        probes = Probes(
-            registry=gateway.metrics.registry, alive=self._dead, ready=self._not_ready
-        )
-        stack.push_async_callback(probes.stop)
-        address = await probes.start(
-            host=self._settings.probe_host,
-            port=self._settings.probe_port,
-            address_file=self._settings.probe_file,
-        )
-        _log.info("probes listen", address=address)
-
-    async def _tick(self) -> None:
-        while True:
-            self._ticked = asyncio.get_running_loop().time()
-            await asyncio.sleep(1)
-
-    def _say(self, problem: str) -> None:
-        self._starting = problem
-
-    def _not_ready(self) -> str | None:
-        if self._stop.is_set():
-            return "stopping"
-        if self._starting is not None:
-            return self._starting
-        if self._gateway is None:
-            return "starting"
-        if self._gateway.relay.age_s() is None:
-            return "the database does not answer"
-        return self._gateway.producer.problem
-
-    def _dead(self) -> str | None:
-        if self._starting is not None:
-            return None
-        silent_s = asyncio.get_running_loop().time() - self._ticked
-        return f"no tick for {silent_s:.0f} s" if silent_s > _SILENT_S else None
 
 
 async def _at_most(seconds: float, work: Awaitable[None]) -> None:
@@ -358,9 +341,10 @@ async def _at_most(seconds: float, work: Awaitable[None]) -> None:
         _log.info("the outbox is left to the next start", reason=repr(error))
 
 
-async def _authenticator(
+async def authenticator_of(
     settings: GatewaySettings, database: Database, clock: Clock, stack: AsyncExitStack
 ) -> Authenticator:
+    """Who knows callers, as the settings say."""
     if settings.auth_mode == "none":
         _log.warning("everybody may read and write: HEADRACE_AUTH_MODE is none")
         return Everybody()
@@ -376,12 +360,12 @@ async def _authenticator(
     return Tokens(OidcTokens(settings, keys=keys))
 
 
-def patience_of(settings: GatewaySettings, clock: Clock) -> Patience:
+def _patience(settings: GatewaySettings, clock: Clock) -> Patience:
     """How long an upload may take: its record is there long before the sweeper."""
     return Patience(settings.read_s, settings.orphan_age_s / 2, clock)
 
 
-def intake_limits(settings: GatewaySettings) -> IntakeLimits:
+def _intake_limits(settings: GatewaySettings) -> IntakeLimits:
     """When uploads are refused and imports wait."""
     return IntakeLimits(
         ahead_age_s=settings.admit_age_s,
@@ -398,7 +382,7 @@ def _admission(
     relay: Relay,
 ) -> Admission:
     return Admission(
-        limits=intake_limits(settings),
+        limits=_intake_limits(settings),
         tenant_accepting=settings.tenant_accepting,
         retry_after_s=settings.retry_after_s,
         ahead_s=lambda: ahead.age_s(Lane.INTERACTIVE),
