@@ -260,3 +260,28 @@ async def test_a_refusal_reaches_whoever_calls_without_the_client(
         return await pipeline.state(made.id) == "indexed"
 
     await eventually(indexed)
+
+
+async def test_an_import_that_is_not_alone_any_more_imports_nothing(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    file = tmp_path / "lines.ndjson"
+    file.write_text('{"name": "never", "text": "never"}\n')
+    await pipeline.operator.admin.pause(stage="indexer")
+    await pipeline.ann.add(collection="mill", name="holds it up", text="It waits.")
+
+    async def waits() -> bool:
+        return not (await pipeline.operator.admin.drain(timeout_s=0)).drained
+
+    await eventually(waits)
+    process = await pipeline.begin(
+        "ann", "import", file, "--collection", "ours", "--exclusive"
+    )
+    await eventually(lambda: pipeline.is_paused("ours"))
+    theirs = await pipeline.ann.admin.pause(collection="ours", reason="theirs")
+    await pipeline.operator.admin.resume(stage="indexer")
+    out, _ = await process.communicate()
+    assert (process.returncode, json.loads(out)["error"]["code"]) == (1, "not_alone")
+    assert theirs in await pipeline.ann.admin.pauses()
+    await pipeline.ann.admin.resume(collection="ours")
+    assert (await pipeline.ann.page(collection="ours")).documents == []

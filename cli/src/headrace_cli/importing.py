@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from headrace.client import ApiError, HeadraceClient, ImportJob, OnConflict
+from headrace.client.operations import Paused
 from headrace_cli.admin_work import left_of
 from headrace_cli.failures import EXIT_FAILED, EXIT_OK, CommandFailed
 from headrace_cli.gateway import Reach, client_of, next_look
@@ -106,9 +107,12 @@ class Importing:
                         advice="import without --exclusive once it is resumed, or "
                         f"`headrace admin resume --collection {plan.collection}`",
                     )
+            mine: Paused | None = None
             try:
                 # Within: whoever is interrupted does not know whether it was done.
-                await client.admin.pause(collection=plan.collection, reason=_REASON)
+                mine = await client.admin.pause(
+                    collection=plan.collection, reason=_REASON
+                )
                 output.note(f"{plan.collection} is paused; waiting for the stages")
                 await asyncio.sleep(_OBEYED_WITHIN_S)
                 drained = await client.admin.drain(timeout_s=plan.drain_s)
@@ -119,21 +123,29 @@ class Importing:
                         advice="nothing was imported; give it more --drain-timeout, or "
                         "pause what keeps the stages busy",
                     )
+                if mine not in await client.admin.pauses():
+                    raise CommandFailed(
+                        "not_alone",
+                        f"somebody else has resumed or paused {plan.collection}",
+                        advice="nothing was imported; try again when they are done",
+                    )
                 yield
             finally:
-                await self._resume(client)
+                await self._resume(client, mine)
 
-    async def _resume(self, client: HeadraceClient) -> None:
+    async def _resume(self, client: HeadraceClient, mine: Paused | None) -> None:
+        """Resume, unless what holds the collection now is somebody else's pause."""
         name = self._plan.collection
         try:
-            await client.admin.resume(collection=name)
+            if mine is None or mine in await client.admin.pauses():
+                await client.admin.resume(collection=name)
+                self._output.note(f"{name} is resumed")
         except (ApiError, httpx.TransportError) as error:
             raise CommandFailed(
                 "still_paused",
                 f"{name} could not be resumed and is still paused: {error!r}",
                 advice=f"run `headrace admin resume --collection {name}`",
             ) from error
-        self._output.note(f"{name} is resumed")
 
     async def _followed(self, client: HeadraceClient, job: ImportJob) -> ImportJob:
         """The import at its end, or where it is when time is over."""
