@@ -9,6 +9,7 @@ from contextlib import suppress
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from headrace.errors import SharedFailure
 from headrace.lag import GroupOffsets
 from headrace.messages import Stage
 from headrace.settings import Settings
@@ -44,7 +45,7 @@ async def drained(
         tell: called with what is left, each time that it is something else.
 
     Raises:
-        TimeoutError: Kafka does not answer.
+        SharedFailure: Kafka does not answer.
     """
     topology = settings.topology
     offsets = GroupOffsets(settings)
@@ -64,6 +65,10 @@ async def drained(
 
     try:
         return await none_left(read, timeout_s=timeout_s, tell=tell)
+    except TimeoutError as error:
+        raise SharedFailure(
+            "broker_unavailable", "Kafka does not tell how far the stages are"
+        ) from error
     finally:
         await offsets.stop()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from headrace_local.data_dir import DataDir
 from headrace_local.stack import replication_factor
 
 from headrace import topics
-from headrace.group_offsets import all_offsets
+from headrace.draining import Left, drained
 from headrace.kafka_clients import admin_client
 from headrace.messages import Stage
 from headrace.settings import Settings
@@ -19,7 +18,6 @@ from headrace_cli.failures import EXIT_FAILED, EXIT_OK, CommandFailed
 from headrace_cli.opening import Needs, opened
 from headrace_cli.output import Output
 
-_POLL_S = 0.5
 _AFTER_LOADER = (Stage.CHUNKER, Stage.EMBEDDER, Stage.INDEXER)
 
 
@@ -68,7 +66,7 @@ async def grow_to(
             # First: where partitions were added to some topics only, what came by them
             # waits for those ahead, and would never drain.
             aligned = await _refusable(topics.align(admin, settings.topology))
-            await _drained(settings, timeout_s=timeout_s, output=output)
+            await _drain(settings, timeout_s=timeout_s, output=output)
             grown = await _refusable(
                 topics.grow(admin, settings.topology, partitions=partitions)
             )
@@ -119,33 +117,21 @@ async def _refuse_running_loader(
                 )
 
 
-async def _drained(settings: Settings, *, timeout_s: float, output: Output) -> None:
+async def _drain(settings: Settings, *, timeout_s: float, output: Output) -> None:
     """Wait until the stages behind the loader have read everything."""
-    waiting = -1
-    try:
-        async with asyncio.timeout(timeout_s):
-            while True:
-                offsets = await all_offsets(settings)
-                before, waiting = (
-                    waiting,
-                    sum(
-                        max(0, each.end - max(each.begin, each.committed or 0))
-                        for each in offsets
-                        if each.stage in _AFTER_LOADER
-                    ),
-                )
-                if not waiting:
-                    return
-                if waiting != before:
-                    output.note(f"{waiting} records to drain")
-                await asyncio.sleep(_POLL_S)
-    except TimeoutError:
+
+    def tell(left: Left) -> None:
+        if left:
+            output.note(f"{sum(left.values())} records to drain")
+
+    left = await drained(settings, _AFTER_LOADER, timeout_s=timeout_s, tell=tell)
+    if left:
+        waiting = ", ".join(f"{stage} {count}" for stage, count in left.items())
         raise CommandFailed(
             "not_drained",
-            f"{waiting} records are still before chunker, embedder and indexer after "
-            f"{timeout_s:.0f} s",
-            advice="let these three run, look at `headrace status`, and try again",
-        ) from None
+            f"records are still left after {timeout_s:.0f} s: {waiting}",
+            advice="let these stages run, look at `headrace status`, and try again",
+        )
 
 
 async def _refusable(work: Awaitable[list[str]]) -> list[str]:
