@@ -15,16 +15,21 @@ from headrace.client.answers import (
     ImportItem,
     ImportItems,
     ImportJob,
+    Produced,
+    ProducedDetail,
+    ProducedPage,
     Progress,
     Queue,
     StageReport,
 )
 from headrace.client.errors import ApiError
 from headrace.client.gateway import HeadraceClient, OnConflict
+from headrace.client.listening import Change, Overrun
 
 __all__ = [
     "Accepted",
     "ApiError",
+    "Change",
     "Document",
     "DocumentDetail",
     "DocumentPage",
@@ -37,6 +42,10 @@ __all__ = [
     "ImportItems",
     "ImportJob",
     "OnConflict",
+    "Overrun",
+    "Produced",
+    "ProducedDetail",
+    "ProducedPage",
     "Progress",
     "Queue",
     "StageReport",

@@ -80,6 +80,38 @@ class DocumentPage(BaseModel):
     next: str | None
 
 
+class Produced(BaseModel):
+    """A document that came by Kafka, not by the API; ``name`` is its producer's id."""
+
+    id: str
+    collection: str
+    name: str
+    state: str
+    stage: str
+    media_type: str
+    source_uri: str
+    attributes: dict[str, str]
+    import_job: str | None
+    created_at: str
+    updated_at: str
+    progress: Progress
+    attempts: int
+    error: Failure | None
+
+
+class ProducedDetail(Produced):
+    """One with its history."""
+
+    timeline: list[StageReport]
+
+
+class ProducedPage(BaseModel):
+    """Some of them, and the cursor of those after them."""
+
+    documents: list[Produced]
+    next: str | None
+
+
 class Hit(BaseModel):
     """A chunk that was found."""
 
@@ -112,6 +144,13 @@ class ImportJob(BaseModel):
     counts: dict[str, int]
 
 
+class ImportJobs(BaseModel):
+    """Some imports, and the cursor of those after them."""
+
+    imports: list[ImportJob]
+    next: str | None
+
+
 class ImportItem(BaseModel):
     """A line of an import; numbers begin at 1."""
 
@@ -136,6 +175,15 @@ class Health(BaseModel):
     reason: str | None
 
 
+class StageDepth(BaseModel):
+    """What waits for a stage."""
+
+    stage: str
+    lane: str
+    records: int
+    partitions: dict[str, int]
+
+
 class Queue(BaseModel):
     """What waits before documents are accepted, and after."""
 
@@ -146,3 +194,19 @@ class Queue(BaseModel):
     outbox_age_s: float | None
     ahead_age_s: float
     ahead_limit_s: float
+    depths: list[StageDepth]
+
+
+class Working(BaseModel):
+    """A process, and how much it works on."""
+
+    worker: str
+    stage: str
+    documents: int
+    heard_at: str
+
+
+class WorkingList(BaseModel):
+    """All that were heard of."""
+
+    workers: list[Working]

@@ -20,9 +20,16 @@ from headrace.client.answers import (
     ImportItem,
     ImportItems,
     ImportJob,
+    ImportJobs,
+    Produced,
+    ProducedDetail,
+    ProducedPage,
     Queue,
+    Working,
+    WorkingList,
 )
 from headrace.client.calls import Calls, given
+from headrace.client.listening import Change, listened
 
 OnConflict = Literal["fail", "replace", "new-version"]
 
@@ -180,6 +187,38 @@ class HeadraceClient:
             if cursor is None:
                 return
 
+    async def produced(
+        self,
+        *,
+        collection: str | None = None,
+        state: str | None = None,
+        job: str | None = None,
+        text: str | None = None,
+    ) -> AsyncIterator[Produced]:
+        """Documents that producers sent to Kafka themselves, the last ones first."""
+        cursor: str | None = None
+        while True:
+            query = given(
+                collection=collection,
+                state=state,
+                job=job,
+                text=text,
+                limit=200,
+                cursor=cursor,
+            )
+            page = await self._calls.call(
+                "GET", "/v1/produced", ProducedPage, params=query
+            )
+            for document in page.documents:
+                yield document
+            cursor = page.next
+            if cursor is None:
+                return
+
+    async def produced_document(self, id_: str) -> ProducedDetail:
+        """One of these."""
+        return await self._calls.call("GET", f"/v1/produced/{id_}", ProducedDetail)
+
     async def search(
         self,
         query: str,
@@ -251,9 +290,41 @@ class HeadraceClient:
                 return
             after = page.next
 
+    async def imports(self) -> AsyncIterator[ImportJob]:
+        """All imports, newest first."""
+        cursor: str | None = None
+        while True:
+            page = await self._calls.call(
+                "GET", "/v1/imports", ImportJobs, params=given(cursor=cursor, limit=100)
+            )
+            for job in page.imports:
+                yield job
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def changes(
+        self,
+        *,
+        collection: str | None = None,
+        document: str | None = None,
+        job: str | None = None,
+    ) -> AsyncIterator[Change]:
+        """What becomes of documents from now on; raises ``Overrun`` too.
+
+        It ends when the gateway or the credential does.
+        """
+        wanted = given(collection=collection, document=document, job=job)
+        return listened(self._http, wanted)
+
     async def health(self) -> Health:
         """Whether documents are accepted."""
         return await self._calls.call("GET", "/v1/health", Health)
+
+    async def working(self) -> Sequence[Working]:
+        """Processes that have said in the last two minutes that they work."""
+        found = await self._calls.call("GET", "/v1/health/workers", WorkingList)
+        return found.workers
 
     async def queue(self) -> Queue:
         """What waits, and how long."""

@@ -18,6 +18,7 @@ from headrace_cli.searching import collection_spec
 from headrace_embedder.factory import build_provider
 from headrace_embedder.settings import ProviderSettings
 
+from headrace.messages import Stage
 from headrace.process import load_settings
 from headrace.qdrant import QdrantStore
 from headrace.search import search
@@ -109,6 +110,17 @@ def test_the_command_shows_where_a_hit_is(data_dir: Path) -> None:
     assert best["document"] == "guide/visitor-guide.pdf"
     assert best["page"] == 1  # where the chunk begins: small documents stay whole
     assert "apple wood" in best["text"]
+
+
+def test_its_documents_are_listed_though_nothing_runs(data_dir: Path) -> None:
+    answer = headrace("documents", "list", "--limit", "100", "-d", data_dir)
+
+    listed = {each["name"]: each for each in answer.value["documents"]}
+    assert set(listed) == set(PHRASES)
+    assert {each["state"] for each in listed.values()} == {"indexed"}
+    one = listed["handbook/visitors.html"]
+    shown = headrace("documents", "show", one["id"], "-d", data_dir).value
+    assert [each["stage"] for each in shown["timeline"]] == list(Stage)
 
 
 def test_run_again_finds_everything_unchanged(data_dir: Path, documents: Path) -> None:

@@ -90,7 +90,7 @@ def test_it_says_where_everything_is(up: Up) -> None:
     assert up.ready["gateway"].startswith("http://127.0.0.1:")
 
 
-def test_documents_go_in_and_out(up: Up, tmp_path: Path) -> None:
+async def test_documents_go_in_and_out(up: Up, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("The wheel turns.")
     (tmp_path / "large.txt").write_text("Grain. " * 100_000)
 
@@ -101,6 +101,14 @@ def test_documents_go_in_and_out(up: Up, tmp_path: Path) -> None:
     status = headrace("status", "-d", up.data_dir).value
     assert status["documents"] == {"indexed": 2}
     assert {stage["lag"] for stage in status["stages"].values()} == {0}
+
+    def listed() -> set[tuple[str, str]]:
+        known = headrace("documents", "list", "-c", "yard", "-d", up.data_dir).value
+        return {(each["name"], each["state"]) for each in known["documents"]}
+
+    await eventually(
+        lambda: listed() == {("a.txt", "indexed"), ("large.txt", "indexed")}
+    )
 
     gone = headrace("delete", "a.txt", "-c", "yard", "-d", up.data_dir, "--wait")
     assert (gone.code, gone.value["deleted"]) == (0, 1)

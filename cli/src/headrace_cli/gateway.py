@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
 from headrace.client import ApiError, HeadraceClient
 from headrace_cli.failures import CommandFailed, unreachable
+from headrace_cli.output import Output
+from headrace_cli.reaching import reached
 
 EVERY_S = 1.0
 """Between two looks at what is watched."""
@@ -22,26 +25,37 @@ _PATIENCE_S = 10.0
 class Reach:
     """Where the gateway is, and what one shows it."""
 
-    url: str
+    url: str | None
+    """``None``: that of the stack on the data directory."""
     key: str
+    data_dir: Path
 
 
 @asynccontextmanager
-async def client_of(reach: Reach) -> AsyncIterator[HeadraceClient]:
+async def client_of(
+    reach: Reach, *, looking: Output | None = None
+) -> AsyncIterator[HeadraceClient]:
     """A client.
 
+    Args:
+        reach: where the gateway is.
+        looking: given by commands that only look, for which a gateway is started where
+            none runs; is told of it.
+
     Raises:
-        CommandFailed: the gateway refuses, or does not answer.
+        CommandFailed: there is no gateway, it refuses, or does not answer.
     """
+    url = reach.url
     try:
-        async with HeadraceClient(
-            reach.url, key=reach.key, patience_s=_PATIENCE_S
-        ) as client:
+        async with (
+            reached(url, data_dir=reach.data_dir, looking=looking) as url,
+            HeadraceClient(url, key=reach.key, patience_s=_PATIENCE_S) as client,
+        ):
             yield client
     except ApiError as error:
         raise CommandFailed(error.code, error.detail, advice=error.advice) from error
     except (httpx.TransportError, httpx.InvalidURL) as error:
-        raise unreachable("the gateway", reach.url, repr(error)) from error
+        raise unreachable("the gateway", url or "", repr(error)) from error
 
 
 async def next_look() -> None:

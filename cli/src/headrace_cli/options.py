@@ -78,23 +78,25 @@ Provider = Annotated[
     ProviderOption | None,
     typer.Option(help="Who makes the vectors; hash is for tests only."),
 ]
-GATEWAY = "http://127.0.0.1:8080"
 Gateway = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--gateway",
         "--url",
         envvar=["HEADRACE_GATEWAY", "HEADRACE_GATEWAY_URL"],
-        help="URL of the gateway.",
+        help="URL of the gateway; without it, that of the stack on --data-dir.",
+        show_default=False,
     ),
 ]
 AdminUrl = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--gateway",
         "--url",
         envvar=["HEADRACE_ADMIN_URL", "HEADRACE_GATEWAY", "HEADRACE_GATEWAY_URL"],
-        help="URL of the gateway, or of its port for /v1/admin where that is another.",
+        help="URL of the gateway, or of its port for /v1/admin where that is another; "
+        "without it, that of the stack on --data-dir.",
+        show_default=False,
     ),
 ]
 ApiKey = Annotated[

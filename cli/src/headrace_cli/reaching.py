@@ -28,15 +28,15 @@ from headrace_cli.output import Output
 
 @asynccontextmanager
 async def reached(
-    url: str | None, *, data_dir: Path, output: Output, looking: bool
+    url: str | None, *, data_dir: Path, looking: Output | None
 ) -> AsyncIterator[str]:
     """The gateway's URL, for as long as the block lasts.
 
     Args:
         url: where the command line says it is, if it does.
         data_dir: of the stack whose gateway it is else.
-        output: is told of parts that are started.
-        looking: whether a gateway alone is enough, without the stages.
+        looking: where a gateway alone is enough, without the stages: who is told of
+            the parts that are started.
 
     Raises:
         CommandFailed: there is none, and none can be started.
@@ -50,9 +50,9 @@ async def reached(
     if state is not None and running and await _listens(state.gateway, directory):
         yield state.gateway
         return
-    if state is None or not looking:
+    if state is None or looking is None:
         raise _nothing_runs(data_dir)
-    async with _alone(directory, state, output) as alone:
+    async with _alone(directory, state, looking) as alone:
         yield alone
 
 

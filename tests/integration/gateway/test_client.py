@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,17 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from headrace.client import ApiError, HeadraceClient, answers, operations
+from headrace.client import (
+    ApiError,
+    Change,
+    HeadraceClient,
+    Overrun,
+    answers,
+    operations,
+)
+from headrace.identity import Arrival, DocumentKey
+from headrace.messages import Metadata, Stage, State, StatusError, StatusEvent
+from tests.support.eventually import eventually
 from tests.support.gateway_world import GatewayWorld, gateway_world
 
 SERVED = {
@@ -23,13 +35,20 @@ SERVED = {
     "StageReport": "StageView",
     "DocumentDetail": "DocumentDetail",
     "DocumentPage": "DocumentPage",
+    "Produced": "ProducedView",
+    "ProducedDetail": "ProducedDetail",
+    "ProducedPage": "ProducedList",
     "Hit": "HitView",
     "Hits": "Hits",
     "ImportJob": "JobView",
     "ImportItem": "ItemView",
     "ImportItems": "ItemPage",
     "Health": "Health",
+    "ImportJobs": "JobPage",
     "Queue": "Queue",
+    "StageDepth": "StageDepth",
+    "Working": "Worker",
+    "WorkingList": "Workers",
     "Paused": "PauseView",
     "PauseList": "Pauses",
     "Resumed": "Resumed",
@@ -127,12 +146,17 @@ async def test_every_call_is_one_that_is_described(world: GatewayWorld) -> None:
             client.reindex(id_),
             client.get(id_),
             client.page(collection="c", state="failed", job="j", text="t"),
+            anext(client.produced(collection="c", state="failed", job="j", text="t")),
+            client.produced_document(id_),
             client.search("q", collection="c"),
             client.start_import(lines(), collection="c", while_paused=True, key="once"),
             client.import_job(id_),
             anext(client.import_items(id_, state="refused")),
+            anext(client.imports()),
+            anext(client.changes(collection="c", document="d", job="j")),
             client.health(),
             client.queue(),
+            client.working(),
             client.admin.pause(stage="loader", reason="r"),
             client.admin.resume(collection="c", tenant="t"),
             client.admin.pauses(),
@@ -161,13 +185,7 @@ async def test_every_call_is_one_that_is_described(world: GatewayWorld) -> None:
     described = {
         (method.upper(), path) for path, found in paths.items() for method in found
     }
-    # Lists of imports are for people, events for those who read them as they come.
-    others = {
-        ("GET", "/v1/imports"),
-        ("GET", "/v1/events"),
-        ("GET", "/v1/health/workers"),
-    }
-    assert described - seen == others
+    assert described == seen
     assert timeouts["/v1/admin/drain"] > 300
 
 
@@ -211,3 +229,49 @@ async def test_what_is_busy_is_asked_again(world: GatewayWorld) -> None:
     assert done.id == "1"
     assert len(asked) == 3
     assert len(set(asked)) == 1
+
+
+async def test_changes_are_told_as_they_come_until_the_gateway_stops(
+    world: GatewayWorld,
+) -> None:
+    feed = world.parts.feed
+    error = StatusError("no_pdf", "It is none.", "Send one.")
+    event = StatusEvent(
+        key=DocumentKey("default", "books", "id"),
+        revision=7,
+        arrival=Arrival(1, "t", 0, 0),
+        stage=Stage.LOADER,
+        state=State.FAILED,
+        error=error,
+        metadata=Metadata(name="a.pdf", import_job="j"),
+    )
+    other = replace(event, key=DocumentKey("default", "maps", "id"))
+    transport = httpx.ASGITransport(world.app)
+    async with HeadraceClient("http://gateway", transport=transport) as client:
+
+        async def heard() -> list[Change]:
+            return [each async for each in client.changes(collection="books")]
+
+        listening = asyncio.create_task(heard())
+        await eventually(lambda: feed.listeners)
+        for each in (other, event):
+            feed.publish(each)
+        await eventually(lambda: all(each.waiting.empty() for each in feed._listeners))
+        world.parts.stopping.set()
+        (change,) = await listening
+    assert (change.document, change.stage, change.state) == ("id", "loader", "failed")
+    assert change.error is not None
+    assert change.error.advice == "Send one."
+
+
+async def test_who_reads_changes_too_slowly_is_told(world: GatewayWorld) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(
+            200, content=b": listening\n\nevent: overrun\ndata: {}\n\n"
+        )
+
+    async with HeadraceClient(
+        "http://g", transport=httpx.MockTransport(answer)
+    ) as client:
+        with pytest.raises(Overrun):
+            await anext(client.changes())

@@ -43,8 +43,9 @@ def pause(
     collection: _Collection = None,
     tenant: _Tenant = None,
     reason: Annotated[str, typer.Option(help="Told to all who ask why.")] = "",
-    url: options.AdminUrl = options.GATEWAY,
+    url: options.AdminUrl = None,
     key: options.ApiKey = "",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     as_json: options.Json = False,
 ) -> None:
     """Pause all stages, one, or a collection; what is in work is finished.
@@ -58,7 +59,10 @@ def pause(
     target = _target(everything, stage, collection, tenant)
     perform(
         lambda output: admin_work.pause(
-            Reach(url=url, key=key), target=target, reason=reason, output=output
+            Reach(url=url, key=key, data_dir=data_dir),
+            target=target,
+            reason=reason,
+            output=output,
         ),
         as_json=as_json,
     )
@@ -70,8 +74,9 @@ def resume(
     stage: _Stage = None,
     collection: _Collection = None,
     tenant: _Tenant = None,
-    url: options.AdminUrl = options.GATEWAY,
+    url: options.AdminUrl = None,
     key: options.ApiKey = "",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     as_json: options.Json = False,
 ) -> None:
     """Let go on what was paused, by the name under which it was."""
@@ -82,7 +87,7 @@ def resume(
     target = _target(everything, stage, collection, tenant)
     perform(
         lambda output: admin_work.resume(
-            Reach(url=url, key=key), target=target, output=output
+            Reach(url=url, key=key, data_dir=data_dir), target=target, output=output
         ),
         as_json=as_json,
     )
@@ -90,8 +95,9 @@ def resume(
 
 def pauses(
     *,
-    url: options.AdminUrl = options.GATEWAY,
+    url: options.AdminUrl = None,
     key: options.ApiKey = "",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     as_json: options.Json = False,
 ) -> None:
     """Show what is paused, since when, by whom and why."""
@@ -100,7 +106,9 @@ def pauses(
     from headrace_cli.performing import perform
 
     perform(
-        lambda output: admin_work.pauses(Reach(url=url, key=key), output=output),
+        lambda output: admin_work.pauses(
+            Reach(url=url, key=key, data_dir=data_dir), output=output
+        ),
         as_json=as_json,
     )
 
@@ -111,8 +119,9 @@ def drain(
     timeout_s: Annotated[
         float, typer.Option("--timeout", min=0, max=600, help="Seconds to wait.")
     ] = 60.0,
-    url: options.AdminUrl = options.GATEWAY,
+    url: options.AdminUrl = None,
     key: options.ApiKey = "",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     as_json: options.Json = False,
 ) -> None:
     """Wait until the stages, or one, have nothing left; 1 where something is."""
@@ -122,7 +131,7 @@ def drain(
 
     perform(
         lambda output: admin_work.drain(
-            Reach(url=url, key=key),
+            Reach(url=url, key=key, data_dir=data_dir),
             stage=None if stage is None else stage.value,
             timeout_s=timeout_s,
             output=output,
@@ -148,8 +157,9 @@ def retry_failed(
     timeout_s: Annotated[
         float, typer.Option("--timeout", min=1, max=300, help="Seconds to begin more.")
     ] = 30.0,
-    url: options.AdminUrl = options.GATEWAY,
+    url: options.AdminUrl = None,
     key: options.ApiKey = "",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     as_json: options.Json = False,
 ) -> None:
     """Process again what failed: documents by their ids, or --all that filters leave.
@@ -176,7 +186,7 @@ def retry_failed(
         if documents and any(filters.values()):
             raise usage("ids need no filters", "give filters with --all")
         return await admin_work.retry_failed(
-            Reach(url=url, key=key),
+            Reach(url=url, key=key, data_dir=data_dir),
             documents or [],
             filters=filters,
             limit=limit,
@@ -195,8 +205,9 @@ def recover_stale(
     timeout_s: Annotated[
         float, typer.Option("--timeout", min=1, help="Seconds to wait.")
     ] = 120.0,
-    url: options.AdminUrl = options.GATEWAY,
+    url: options.AdminUrl = None,
     key: options.ApiKey = "",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     as_json: options.Json = False,
 ) -> None:
     """Have the registry look now for documents that nobody works on any more."""
@@ -206,7 +217,10 @@ def recover_stale(
 
     perform(
         lambda output: admin_work.recover_stale(
-            Reach(url=url, key=key), wait=wait, timeout_s=timeout_s, output=output
+            Reach(url=url, key=key, data_dir=data_dir),
+            wait=wait,
+            timeout_s=timeout_s,
+            output=output,
         ),
         as_json=as_json,
     )
@@ -215,8 +229,9 @@ def recover_stale(
 def depth(
     *,
     collection: _Collection = None,
-    url: options.AdminUrl = options.GATEWAY,
+    url: options.AdminUrl = None,
     key: options.ApiKey = "",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     as_json: options.Json = False,
 ) -> None:
     """Show what waits by stage, lane and partition, and documents by state."""
@@ -226,7 +241,9 @@ def depth(
 
     perform(
         lambda output: admin_work.depth(
-            Reach(url=url, key=key), collection=collection, output=output
+            Reach(url=url, key=key, data_dir=data_dir),
+            collection=collection,
+            output=output,
         ),
         as_json=as_json,
     )
@@ -234,8 +251,9 @@ def depth(
 
 def workers(
     *,
-    url: options.AdminUrl = options.GATEWAY,
+    url: options.AdminUrl = None,
     key: options.ApiKey = "",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     as_json: options.Json = False,
 ) -> None:
     """Show which processes there are, at which version, and what they work on."""
@@ -244,7 +262,9 @@ def workers(
     from headrace_cli.performing import perform
 
     perform(
-        lambda output: admin_work.workers(Reach(url=url, key=key), output=output),
+        lambda output: admin_work.workers(
+            Reach(url=url, key=key, data_dir=data_dir), output=output
+        ),
         as_json=as_json,
     )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headrace_cli import options
+
+if TYPE_CHECKING:
+    from headrace_cli.gateway import Reach
 
 _Id = Annotated[str, typer.Argument(help="The document's id.")]
 
@@ -26,8 +29,9 @@ def build() -> typer.Typer:
 
 def list_documents(
     *,
-    url: options.Gateway = options.GATEWAY,
+    url: options.Gateway = None,
     key: options.ApiKey = "",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     collection: Annotated[
         str | None, typer.Option("--collection", "-c", help="Only of this collection.")
     ] = None,
@@ -42,7 +46,7 @@ def list_documents(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """List documents, newest first.
+    """List documents, newest first; then those that came by Kafka alone.
 
     With --watch and --json, one object a line for each that changes.
     """
@@ -53,7 +57,7 @@ def list_documents(
     filters = {"collection": collection, "state": state, "job": job, "text": text}
     perform(
         lambda output: list_some(
-            Reach(url=url, key=key),
+            Reach(url=url, key=key, data_dir=data_dir),
             filters=filters,
             limit=limit,
             watch=watch,
@@ -66,8 +70,9 @@ def list_documents(
 def show(
     document: _Id,
     *,
-    url: options.Gateway = options.GATEWAY,
+    url: options.Gateway = None,
     key: options.ApiKey = "",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Until it is at its end.")
     ] = False,
@@ -84,7 +89,10 @@ def show(
 
     perform(
         lambda output: show_one(
-            Reach(url=url, key=key), document, watch=watch, output=output
+            Reach(url=url, key=key, data_dir=data_dir),
+            document,
+            watch=watch,
+            output=output,
         ),
         as_json=as_json,
     )
@@ -93,31 +101,38 @@ def show(
 def retry(
     document: _Id,
     *,
-    url: options.Gateway = options.GATEWAY,
+    url: options.Gateway = None,
     key: options.ApiKey = "",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     as_json: options.Json = False,
 ) -> None:
     """Try a document again that failed."""
-    _act("retry", document, url=url, key=key, as_json=as_json)
+    from headrace_cli.gateway import Reach
+
+    reach = Reach(url=url, key=key, data_dir=data_dir)
+    _act("retry", document, reach, as_json=as_json)
 
 
 def delete(
     document: _Id,
     *,
-    url: options.Gateway = options.GATEWAY,
+    url: options.Gateway = None,
     key: options.ApiKey = "",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     as_json: options.Json = False,
 ) -> None:
     """Delete a document."""
-    _act("delete", document, url=url, key=key, as_json=as_json)
-
-
-def _act(what: str, document: str, *, url: str, key: str, as_json: bool) -> None:
-    from headrace_cli.document_work import act
     from headrace_cli.gateway import Reach
+
+    reach = Reach(url=url, key=key, data_dir=data_dir)
+    _act("delete", document, reach, as_json=as_json)
+
+
+def _act(what: str, document: str, reach: Reach, *, as_json: bool) -> None:
+    from headrace_cli.document_work import act
     from headrace_cli.performing import perform
 
     perform(
-        lambda output: act(Reach(url=url, key=key), what, document, output=output),
+        lambda output: act(reach, what, document, output=output),
         as_json=as_json,
     )

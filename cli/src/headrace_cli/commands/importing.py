@@ -47,7 +47,7 @@ def import_(
         bool, typer.Option("--wait/--no-wait", help="Until the import is at its end.")
     ] = True,
     timeout: options.Timeout = None,
-    url: options.Gateway = options.GATEWAY,
+    url: options.Gateway = None,
     admin_url: Annotated[
         str | None,
         typer.Option(
@@ -56,6 +56,7 @@ def import_(
         ),
     ] = None,
     key: options.ApiKey = "",
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     as_json: options.Json = False,
 ) -> None:
     """Import a file of many documents through the gateway, and say what became of them.
@@ -80,8 +81,8 @@ def import_(
     perform(
         lambda output: Importing(
             plan,
-            gateway=Reach(url=url, key=key),
-            admin=Reach(url=admin_url or url, key=key),
+            gateway=Reach(url=url, key=key, data_dir=data_dir),
+            admin=Reach(url=admin_url or url, key=key, data_dir=data_dir),
             output=output,
         ).run(),
         as_json=as_json,

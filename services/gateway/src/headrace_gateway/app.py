@@ -33,7 +33,14 @@ from headrace.qdrant import QdrantStore
 from headrace.store import Store
 from headrace.topology import Noun
 from headrace.uuid7 import UuidSource
-from headrace_gateway import documents, events, health, imports, searching
+from headrace_gateway import (
+    documents,
+    events,
+    health,
+    imports,
+    produced,
+    searching,
+)
 from headrace_gateway.admin import control, depth, failed, letters, recovery, workers
 from headrace_gateway.admission import Admission, RateLimits
 from headrace_gateway.ahead import Ahead
@@ -68,6 +75,7 @@ API = (
     events.router,
     health.router,
     imports.router,
+    produced.router,
     searching.router,
 )
 """Makers of the routes of the API."""

@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    exists,
+    func,
+    literal,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace.database.documents import CONTENTS, DOCUMENTS
 from headrace.database.engine import Database
-from headrace.database.listing import DELETED, HEARD, STATE, UNDER_WAY
+from headrace.database.listing import DELETED, HEARD, PROCESSING, STATE, UNDER_WAY
 from headrace.database.processing import DOCUMENT_STATES, HEARTBEATS, STAGE_STATES
 
 Row = Mapping[Any, Any]
@@ -73,6 +82,20 @@ class Page:
     text: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProducedPage:
+    """Which documents that never came by this API are asked for."""
+
+    tenant: str
+    limit: int
+    after: tuple[int, str] | None = None
+    """Arrival and key of the last one seen."""
+    collection: str | None = None
+    state: str | None = None
+    import_job: str | None = None
+    text: str | None = None
+
+
 class Records:
     """Reads documents. Every method raises ``SharedFailure``."""
 
@@ -94,6 +117,19 @@ class Records:
     async def get(self, tenant: str, id_: str) -> Row | None:
         """One document, deleted or not."""
         query = _documents().where(_D.tenant == tenant, _D.id == id_)
+        async with self._database.reading() as connection:
+            found: Row | None = (await connection.execute(query)).mappings().first()
+        return found
+
+    async def produced_page(self, page: ProducedPage) -> list[Row]:
+        """As ``page``, of what others sent to Kafka and the registry has heard of."""
+        async with self._database.reading() as connection:
+            found = await connection.execute(produced_query(page))
+            return list(found.mappings())
+
+    async def produced(self, tenant: str, key: str) -> Row | None:
+        """One of these."""
+        query = _produced().where(_S.tenant == tenant, _S.document == key)
         async with self._database.reading() as connection:
             found: Row | None = (await connection.execute(query)).mappings().first()
         return found
@@ -162,6 +198,32 @@ def page_query(page: Page) -> Select[Any]:
         place, last = tuple_(column, _D.id), tuple_(*map(literal, page.after))
         query = query.where(place < last if down else place > last)
     order = (column.desc(), _D.id.desc()) if down else (column, _D.id)
+    return query.order_by(*order).limit(page.limit + 1)
+
+
+def _produced() -> Select[Any]:
+    return select(DOCUMENT_STATES).where(~exists().where(_D.key == _S.document))
+
+
+def produced_query(page: ProducedPage) -> Select[Any]:
+    """Those that arrived last come first."""
+    query = _produced().where(_S.tenant == page.tenant)
+    if page.state == PROCESSING:
+        query = query.where(~_S.final)
+    elif page.state is not None:
+        query = query.where(_S.final, _S.state == page.state)
+    else:
+        query = query.where(_S.state != DELETED)
+    if page.collection is not None:
+        query = query.where(_S.collection == page.collection)
+    if page.import_job is not None:
+        query = query.where(_S.import_job == page.import_job)
+    if page.text is not None:
+        query = query.where(_S.document_id.icontains(page.text, autoescape=True))
+    if page.after is not None:
+        place = tuple_(_S.arrived_ms, _S.document)
+        query = query.where(place < tuple_(*map(literal, page.after)))
+    order = (_S.arrived_ms.desc(), _S.document.desc())
     return query.order_by(*order).limit(page.limit + 1)
 
 

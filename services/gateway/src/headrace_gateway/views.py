@@ -109,10 +109,10 @@ def document_detail(
     """From the database."""
     fields = _fields(row)
     if row["heard"]:
-        fields["progress"] = _progress(timeline)
+        fields["progress"] = progress_view(timeline)
     return DocumentDetail(
         **fields,
-        timeline=[_stage(each) for each in timeline],
+        timeline=[stage_view(each) for each in timeline],
         versions=[
             VersionView(
                 **{
@@ -183,7 +183,7 @@ def _fields(row: Row) -> dict[str, Any]:
         fields |= {
             "stage": str(STAGES[row["heard_stage"] - 1]),
             "attempts": row["heard_attempts"],
-            "error": _error(row, "heard_"),
+            "error": error_view(row, "heard_"),
             "progress": Progress(
                 chunks=row["heard_chunks"],
                 done=0 if row["state"] == "processing" else row["heard_chunks"],
@@ -193,7 +193,7 @@ def _fields(row: Row) -> dict[str, Any]:
     return fields
 
 
-def _progress(timeline: Sequence[Row]) -> Progress:
+def progress_view(timeline: Sequence[Row]) -> Progress:
     """Each stage counts what passed it; the indexer's are stored."""
     return Progress(
         chunks=max((each["chunks"] for each in timeline), default=0),
@@ -202,7 +202,8 @@ def _progress(timeline: Sequence[Row]) -> Progress:
     )
 
 
-def _stage(row: Row) -> StageView:
+def stage_view(row: Row) -> StageView:
+    """What a stage said."""
     return StageView(
         stage=str(STAGES[row["stage"] - 1]),
         state=row["state"],
@@ -212,11 +213,12 @@ def _stage(row: Row) -> StageView:
         chunks=row["chunks"],
         tokens=row["tokens"],
         at=when(row["at_ms"]),
-        error=_error(row),
+        error=error_view(row),
     )
 
 
-def _error(row: Mapping[str, Any], prefix: str = "") -> ErrorView | None:
+def error_view(row: Mapping[str, Any], prefix: str = "") -> ErrorView | None:
+    """What went wrong, if anything did."""
     if not row[f"{prefix}error_code"]:
         return None
     return ErrorView(
