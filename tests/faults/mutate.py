@@ -33,6 +33,9 @@ BAD_ANSWERS = f"{L1}/test_outages.py::test_row_21_22_bad_answers"
 OUTAGES = f"{L1}/test_outages.py::test_row_25_outages"
 IN_HAND = "tests/faults/test_offsets.py::test_row_04_killed_with_everything_in_hand"
 EXPIRED_L2 = "tests/faults/test_offsets.py::test_row_16_sent_while_offsets_are_gone"
+DYING = "tests/faults/test_front_kills.py::test_row_05_killed_at_each_step"
+PAIRS = "tests/faults/test_front_requests.py::test_row_33_pairs_at_two_gateways"
+KEYS = "tests/faults/test_front_callers.py::test_row_45_keys"
 
 SEEN_BY = {
     "commit_before_effect": EVERYTHING,
@@ -44,6 +47,9 @@ SEEN_BY = {
     "dead_letter_on_outage": OUTAGES,
     "skip_answer_validation": BAD_ANSWERS,
     "out_of_order_commit": EVERYTHING,
+    "outbox_outside_transaction": f"{DYING}[until_the_record]",
+    "no_unique_name": PAIRS,
+    "no_tenant_filter": KEYS,
 }
 _NO_FINDING = re.compile(r"not drained|stuck:|time-?out", re.IGNORECASE)
 
