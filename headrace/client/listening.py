@@ -31,7 +31,7 @@ class Change(BaseModel):
 
 
 class Overrun(Exception):
-    """What came was read too slowly, and some was missed: the documents say the rest."""
+    """What came was read too slowly, and some missed: the documents say the rest."""
 
 
 async def listened(
