@@ -83,6 +83,33 @@ class Listed:
     retired: bool
 
 
+class _Pulled:
+    """A stream as the store pulls it: from a task of its own.
+
+    That one goes on when the writing is cancelled. It must be ended before the stream
+    can be closed, or the cancellation would come out as another error.
+    """
+
+    def __init__(self, first: list[bytes], rest: AsyncIterator[bytes]) -> None:
+        self._first = first
+        self._rest = rest
+        self._pulling: asyncio.Future[bytes] | None = None
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first:
+            return self._first.pop(0)
+        self._pulling = asyncio.ensure_future(anext(self._rest))
+        return await self._pulling
+
+    async def aclose(self) -> None:
+        if self._pulling is not None and not self._pulling.done():
+            self._pulling.cancel()
+            await asyncio.wait({self._pulling})
+
+
 class Objects:
     """Reads and writes objects; one per process.
 
@@ -167,13 +194,7 @@ class Objects:
             await obstore.put_async(self._own, key, whole, use_multipart=False)
             return
 
-        async def all_of_it() -> AsyncGenerator[bytes, None]:
-            while first:
-                yield first.pop(0)
-            async for chunk in stream:
-                yield chunk
-
-        async with aclosing(all_of_it()) as parts:
+        async with aclosing(_Pulled(first, stream)) as parts:
             await obstore.put_async(
                 self._own, key, parts, chunk_size=_PART_SIZE, max_concurrency=1
             )
