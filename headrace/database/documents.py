@@ -64,10 +64,17 @@ _LIVING: dict[str, Any] = {
     "sqlite_where": DOCUMENTS.c.deleted_ms.is_(None),
     "postgresql_where": DOCUMENTS.c.deleted_ms.is_(None),
 }
-_IMPORTED: dict[str, Any] = {
-    "sqlite_where": DOCUMENTS.c.import_job.is_not(None),
-    "postgresql_where": DOCUMENTS.c.import_job.is_not(None),
-}
+
+
+def _where(column: Column[Any]) -> dict[str, Any]:
+    """An index of those rows alone that have a value."""
+    return {
+        "sqlite_where": column.is_not(None),
+        "postgresql_where": column.is_not(None),
+    }
+
+
+_IMPORTED = _where(DOCUMENTS.c.import_job)
 
 Index(
     "uq_documents_living",
@@ -99,6 +106,8 @@ for _name, _columns, _part in (
     ("job_name", ("tenant", "import_job", "name", "id"), _IMPORTED),
 ):
     Index(f"ix_documents_{_name}", *(DOCUMENTS.c[each] for each in _columns), **_part)
+
+Index("ix_documents_deleted", DOCUMENTS.c.deleted_ms, **_where(DOCUMENTS.c.deleted_ms))
 
 NAME_TRIGRAMS = "ix_documents_name_trigrams"
 """PostgreSQL's index for parts of names; the step that makes it says when there is
@@ -184,6 +193,7 @@ IMPORTS = Table(
 """``complete_ms`` is set once the whole body was read; before, it may be cut off."""
 
 Index("ix_imports_tenant", IMPORTS.c.tenant, IMPORTS.c.id)
+Index("ix_imports_complete", IMPORTS.c.complete_ms, **_where(IMPORTS.c.complete_ms))
 
 IMPORT_ITEMS = Table(
     "import_items",
@@ -199,3 +209,8 @@ IMPORT_ITEMS = Table(
 """``waiting`` to be accepted, ``accepted`` as a document, or ``refused``."""
 
 Index("ix_import_items_state", IMPORT_ITEMS.c.import_id, IMPORT_ITEMS.c.state)
+Index(
+    "ix_import_items_document",
+    IMPORT_ITEMS.c.document_id,
+    **_where(IMPORT_ITEMS.c.document_id),
+)

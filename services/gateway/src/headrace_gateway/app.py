@@ -47,6 +47,7 @@ from headrace_gateway.ahead import Ahead
 from headrace_gateway.audit import Audit
 from headrace_gateway.authentication import ApiKeys, Authenticator, Everybody, Tokens
 from headrace_gateway.feeder import Feeder
+from headrace_gateway.forgetting import Forgetting
 from headrace_gateway.http import create_app
 from headrace_gateway.intake import Intake
 from headrace_gateway.jobs import Jobs
@@ -196,11 +197,16 @@ def wired(settings: GatewaySettings, outside: Outside) -> tuple[Parts, Sweeper]:
     sweeper = Sweeper(
         database,
         objects=outside.objects,
-        jobs=jobs,
+        forgetting=Forgetting(
+            database,
+            jobs=jobs,
+            clock=clock,
+            events_s=settings.retention_hours * 3600,
+            history_s=settings.history_days * 86_400,
+        ),
         clock=clock,
         metrics=outside.metrics,
         orphan_age_s=settings.orphan_age_s,
-        kept_s=settings.retention_hours * 3600,
         every_s=settings.sweep_every_s,
     )
     return parts, sweeper

@@ -115,6 +115,22 @@ class GatewaySettings(ProviderSettings, DatabaseSettings):
         "that takes half as long gets 408.",
     )
 
+    history_days: int = Field(
+        30,
+        ge=1,
+        description="What has ended is kept so long: imports, and deleted documents; "
+        "longer than HEADRACE_RETENTION_HOURS.",
+    )
+
+    @model_validator(mode="after")
+    def _history_outlives_events(self) -> GatewaySettings:
+        if self.history_days * 24 <= self.retention_hours:
+            raise ValueError(
+                "HEADRACE_HISTORY_DAYS must be longer than HEADRACE_RETENTION_HOURS: "
+                "Kafka may still hold events of what would be forgotten"
+            )
+        return self
+
     @model_validator(mode="after")
     def _auth_is_decided(self) -> GatewaySettings:
         if not self.auth_mode:

@@ -16,13 +16,13 @@ import structlog
 from sqlalchemy import delete, select, update
 
 from headrace.clock import Clock
-from headrace.database.documents import CONTENTS, DOCUMENTS, IDEMPOTENCY, OUTBOX
+from headrace.database.documents import CONTENTS, DOCUMENTS, OUTBOX
 from headrace.database.engine import Database
 from headrace.database.listing import UNDER_WAY, list_again
 from headrace.errors import SharedFailure
 from headrace.metrics import GatewayMetrics
 from headrace.objects import Objects
-from headrace_gateway.jobs import Jobs
+from headrace_gateway.forgetting import Forgetting
 from headrace_gateway.uploads import FILES
 
 _log = structlog.get_logger(__name__)
@@ -30,8 +30,6 @@ _log = structlog.get_logger(__name__)
 _AT_ONCE = 500
 _ASKED_FOR = 2000
 """Of the documents under way, in one look."""
-_ANSWERS_MS = 24 * 3600 * 1000
-"""A request is known again by its Idempotency-Key for a day; none takes so long."""
 _MISSING = {
     "code": "object_missing",
     "message": "the uploaded bytes are not in the object store any more",
@@ -45,11 +43,10 @@ class Sweeper:
     Args:
         database: with the records.
         objects: with the bytes.
-        jobs: with imports.
+        forgetting: what comes first, so that its bytes go with it.
         clock: tells ages.
         metrics: counts what was found.
         orphan_age_s: bytes without a record are left alone until then.
-        kept_s: how long obsolete contents keep their object.
         every_s: between two looks.
     """
 
@@ -58,20 +55,18 @@ class Sweeper:
         database: Database,
         *,
         objects: Objects,
-        jobs: Jobs,
+        forgetting: Forgetting,
         clock: Clock,
         metrics: GatewayMetrics,
         orphan_age_s: float,
-        kept_s: float,
         every_s: float,
     ) -> None:
         self._database = database
         self._objects = objects
-        self._jobs = jobs
+        self._forgetting = forgetting
         self._clock = clock
         self._metrics = metrics
         self._orphan_age_s = orphan_age_s
-        self._kept_s = kept_s
         self._every_s = every_s
         self._looked_at = ""
 
@@ -90,11 +85,9 @@ class Sweeper:
         Raises:
             SharedFailure: database or object store are away.
         """
-        await self._drop_obsolete()
+        await self._forgetting.run()
         await self._remove_orphans()
         await self._fail_missing()
-        await self._forget_answers()
-        await self._drop_cut_off()
 
     async def _remove_orphans(self) -> None:
         """Remove old objects that nobody names; the store is listed page by page."""
@@ -120,14 +113,6 @@ class Sweeper:
     def _before_ms(self) -> int:
         """What is younger may be an upload that goes on."""
         return self._clock.now_ms() - int(self._orphan_age_s * 1000)
-
-    async def _drop_obsolete(self) -> None:
-        """Forget contents that no event can name any more; their bytes go next."""
-        before_ms = self._clock.now_ms() - int(self._kept_s * 1000)
-        async with self._database.writing() as connection:
-            await connection.execute(
-                delete(CONTENTS).where(CONTENTS.c.obsolete_ms < before_ms)
-            )
 
     async def _fail_missing(self) -> None:
         """Documents that are not at an end and whose bytes are gone.
@@ -185,16 +170,3 @@ class Sweeper:
             )
         self._metrics.orphans("record").inc()
         _log.warning("a document's bytes are gone", document=id_)
-
-    async def _drop_cut_off(self) -> None:
-        """Imports whose gateway died while it read them."""
-        before_ms = self._clock.now_ms() - _ANSWERS_MS
-        for id_ in await self._jobs.cut_off(before_ms=before_ms):
-            await self._jobs.drop(id_)
-
-    async def _forget_answers(self) -> None:
-        before_ms = self._clock.now_ms() - _ANSWERS_MS
-        async with self._database.writing() as connection:
-            await connection.execute(
-                delete(IDEMPOTENCY).where(IDEMPOTENCY.c.created_ms < before_ms)
-            )
