@@ -24,13 +24,14 @@ from headrace_gateway.drafts import (
     if_match,
     once,
 )
+from headrace_gateway.form_or_json import form_or_json
 from headrace_gateway.idempotency import expired
 from headrace_gateway.parts import Parts
 from headrace_gateway.problems import Problem, not_found
 from headrace_gateway.records import Page, Row, Sort
 from headrace_gateway.requests import json_of, principal_of
 from headrace_gateway.states import RETRIED
-from headrace_gateway.uploads import FORM, JSON, media_type_of, object_key
+from headrace_gateway.uploads import FORM, media_type_of, object_key
 from headrace_gateway.versions import Accepted
 from headrace_gateway.views import (
     DocumentDetail,
@@ -81,9 +82,6 @@ class AcceptedView(BaseModel):
     created: bool
 
 
-_FILE = {"type": "string", "format": "binary"}
-
-
 def router(parts: Parts) -> APIRouter:
     """The routes."""
     documents = _Documents(parts)
@@ -102,7 +100,7 @@ def router(parts: Parts) -> APIRouter:
         methods=["POST"],
         status_code=202,
         responses=accepted,
-        openapi_extra=_body(NewDocument, NewUpload),
+        openapi_extra=form_or_json(NewDocument, NewUpload),
     )
     add("", documents.list, methods=["GET"], response_model=DocumentPage)
     add("/{id}", documents.get, methods=["GET"], response_model=DocumentDetail)
@@ -112,7 +110,7 @@ def router(parts: Parts) -> APIRouter:
         methods=["PUT"],
         status_code=202,
         responses=accepted,
-        openapi_extra=_body(TextOrUri, About),
+        openapi_extra=form_or_json(TextOrUri, About),
     )
     for path, act, method in (
         ("/{id}", documents.delete, "DELETE"),
@@ -397,49 +395,3 @@ def _answer(accepted: Accepted) -> JSONResponse:
     if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
     return JSONResponse(accepted.body(), status_code=202, headers=headers)
-
-
-def _body(json_model: type[BaseModel], form_model: type[BaseModel]) -> dict[str, Any]:
-    """The request body's two forms, for the OpenAPI document."""
-    form = form_model.model_json_schema()
-    form["properties"] = {
-        **form["properties"],
-        "attributes": {
-            "type": "string",
-            "contentMediaType": JSON,
-            "description": "A JSON object of strings.",
-        },
-        "file": _FILE,
-    }
-    form["required"] = [
-        *(name for name in form.get("required", ()) if name != "name"),
-        "file",
-    ]
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {
-                JSON: {"schema": _inlined(json_model.model_json_schema())},
-                FORM: {"schema": _inlined(form)},
-            },
-        }
-    }
-
-
-def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema without definitions of its own: the document has its own place."""
-    definitions = schema.pop("$defs", {})
-
-    def resolved(value: Any) -> Any:
-        if isinstance(value, dict):
-            name = str(value.get("$ref", "")).rpartition("/")[2]
-            if name in definitions:
-                rest = {key: at for key, at in value.items() if key != "$ref"}
-                return resolved(definitions[name] | rest)
-            return {key: resolved(at) for key, at in value.items()}
-        if isinstance(value, list):
-            return [resolved(each) for each in value]
-        return value
-
-    found: dict[str, Any] = resolved(schema)
-    return found
