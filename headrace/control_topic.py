@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from headrace.control import Control, Target
 from headrace.errors import Unreadable
@@ -110,7 +109,7 @@ class ControlFollower:
         while True:
             try:
                 await self._follow()
-            except (KafkaError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001  what was known holds
                 self.problem = f"{self._topic} cannot be read: {error!r}"
             if self.problem and self.problem != told:
                 _log.warning("pauses are not followed", reason=self.problem)

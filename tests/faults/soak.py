@@ -1,9 +1,9 @@
 """Everything at once, at random: ``python -m tests.faults.soak --minutes 10``.
 
 Documents are made, updated and deleted in both lanes at a steady rate while processes
-are killed and stopped, connections broken and the provider fails. At the end the oracle
-looks at all of it. The seed is printed first; it fixes what is done, not when the
-machine comes to it.
+are killed and stopped, connections broken, the provider fails and people pause. At the
+end the oracle looks at all of it. The seed is printed first; it fixes what is done, not
+when the machine comes to it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,18 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from headrace.messages import Lane, Stage
+from headrace.control import EVERYTHING, Target
+from headrace.control_topic import pause, resume
+from headrace.kafka_clients import sender
+from headrace.messages import Lane, Pause, Stage
+from headrace.parked_topic import parked_records
 from tests.faults.harness import Harness, Settled, text_of
 from tests.faults.machines import Machine, StageMachine
 from tests.faults.provider import rate_limited
 from tests.faults.proxy import Direction
 from tests.faults.reporting import write_section
 from tests.faults.stack import IN_FLIGHT_TEXTS, SPARES, TARGETS, FaultStack
+from tests.support.eventually import eventually
 from tests.support.fake_openai import hang, html, reset, status
 
 WRITERS = 4
@@ -174,6 +179,7 @@ class Soak:
             (5, "broken connections", self._break_connections),
             (3, "provider fault", self._break_provider),
             (2, "a replica comes and goes", self._replica),
+            (3, "paused by people, and a kill -9", self._pause),
         ]
         weights = [weight for weight, _, _ in faults]
         _, name, fault = self._random.choices(faults, weights)[0]
@@ -248,6 +254,25 @@ class Soak:
         await self._for_a_while()
         await self._stack.remove(machine.name)
 
+    async def _pause(self) -> None:
+        """All, a stage or the collection; one process dies while it is so."""
+        key = self._harness.key("any")
+        stages = [Target(stage=stage) for stage in Stage]
+        collection = Target(tenant=key.tenant, collection=key.collection)
+        target = self._random.choice([EVERYTHING, *stages, *[collection] * 5])
+        topology = self._harness.settings.topology
+        async with sender(self._harness.settings) as out:
+            await pause(out, topology, target, why=Pause("soak", "", 1))
+            await self._for_a_while()
+            await self._kill_stage()
+            await self._for_a_while()
+            await resume(out, topology, target)
+
+    async def _nothing_parked(self) -> bool:
+        async for _ in parked_records(self._harness.settings):
+            return False
+        return True
+
     async def _heal(self) -> None:
         await self._stack.heal()
         for name in SPARES:
@@ -257,6 +282,8 @@ class Soak:
             if not part.alive:
                 await part.start()
         await self._replace_dead()
+        # What waits there is in nobody's lag.
+        await eventually(self._nothing_parked)
 
 
 def _failed(tasks: Sequence[asyncio.Task[None]]) -> None:
