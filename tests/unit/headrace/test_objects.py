@@ -80,6 +80,22 @@ async def test_what_a_killed_writer_left_goes_once_it_is_old(
     assert [each.name for each in folder.iterdir()] == ["whole"]
 
 
+@pytest.mark.parametrize("size", [0, 1, 2**20 - 1, 2**20, 2**20 + 1, 6 * 2**20])
+async def test_a_stream_is_whole_whether_it_is_written_at_once_or_in_parts(
+    objects: Objects, size: int
+) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, size, 100_000):
+            yield data[start : min(start + 100_000, size)]
+
+    reference = await objects.put("files/t/a", pieces())
+
+    assert reference.size == size
+    assert await read(objects, reference) == data[:size]
+
+
 async def test_a_failing_stream_leaves_no_object(objects: Objects) -> None:
     async def stream() -> AsyncIterator[bytes]:
         yield b"x" * 6_000_000
