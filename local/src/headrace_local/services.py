@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from headrace.errors import ConfigurationError
 from headrace_local.data_dir import DataDir
 from headrace_local.processes import free_port
 
 HOST = "127.0.0.1"
+_LAST_PORT = 65_535
 
 
 class Service(StrEnum):
@@ -23,9 +25,17 @@ def gateway_url(environ: Mapping[str, str]) -> str:
     """Where a new gateway is to listen: as set, or anywhere free.
 
     Chosen here, so that it is where it was when it starts again.
+
+    Raises:
+        ConfigurationError: what is set is no port.
     """
-    port = int(environ.get("HEADRACE_HTTP_PORT", "0")) or free_port()
-    return f"http://{HOST}:{port}"
+    wanted = environ.get("HEADRACE_HTTP_PORT", "0")
+    if not wanted.isdecimal() or int(wanted) > _LAST_PORT:
+        raise ConfigurationError(
+            f"HEADRACE_HTTP_PORT: {wanted!r} is no port; use 1 to {_LAST_PORT}, or 0 "
+            "for any that is free"
+        )
+    return f"http://{HOST}:{int(wanted) or free_port()}"
 
 
 def database_url(environ: Mapping[str, str], data_dir: DataDir) -> str:

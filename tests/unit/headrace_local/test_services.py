@@ -10,7 +10,8 @@ from headrace_local.data_dir import DataDir
 from headrace_local.services import Service, gateway_url, service_environment
 from headrace_registry.settings import RegistrySettings
 
-from headrace.lifecycle import load_settings
+from headrace.errors import ConfigurationError
+from headrace.process import load_settings
 
 URL = "http://127.0.0.1:18080"
 
@@ -52,6 +53,12 @@ def test_what_is_set_is_kept(tmp_path: Path) -> None:
 
     assert own.items() <= environment.items()
     assert gateway_url({"HEADRACE_HTTP_PORT": "18081"}) == "http://127.0.0.1:18081"
+
+
+@pytest.mark.parametrize("port", ["http", "-1", "65536", ""])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    with pytest.raises(ConfigurationError, match="HEADRACE_HTTP_PORT"):
+        gateway_url({"HEADRACE_HTTP_PORT": port})
 
 
 def test_only_who_embeds_gets_the_key(tmp_path: Path) -> None:

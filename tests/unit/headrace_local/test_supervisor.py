@@ -130,13 +130,12 @@ async def test_a_killed_part_starts_again_and_that_is_reported(yard: Yard) -> No
 
 
 async def test_nobody_waits_for_what_may_start_later(yard: Yard) -> None:
-    supervisor = yard.supervisor(
-        [yard.program("loader", STEADY)], later=[yard.program("gateway", STEADY)]
-    )
+    gateway = yard.program("gateway", STEADY)
+    supervisor = yard.supervisor([yard.program("loader", STEADY)], later=[gateway])
     await supervisor.start()
     assert yard.journal == ["+loader"]
 
-    await eventually(lambda: "+gateway" in yard.journal)
+    await eventually(lambda: gateway.address)
     await supervisor.stop()
     assert yard.journal == ["+loader", "+gateway", "-gateway", "-loader"]
 
