@@ -61,19 +61,36 @@ async def failed(
     id_: str = answer.json()["id"]
     await relay_all(world)
     sent = world.producer.to("headrace.documents.v1")[-1]
+    arrival = Arrival(1, sent.topic, sent.partition, sent.offset)
+    error = StatusError(code, "it broke", "mend it", retryable=True)
+    offset = sent.offset * 10 + sent.partition
+    key = DocumentKey(tenant, collection, id_)
+    await heard(world, key, State.FAILED, offset=offset, arrival=arrival, error=error)
+    return id_
+
+
+async def heard(
+    world: GatewayWorld,
+    key: DocumentKey,
+    state: State,
+    *,
+    offset: int,
+    arrival: Arrival | None = None,
+    error: StatusError | None = None,
+) -> None:
+    """The registry has heard of it."""
     event = StatusEvent(
-        key=DocumentKey(tenant, collection, id_),
+        key=key,
         revision=0,
-        arrival=Arrival(1, sent.topic, sent.partition, sent.offset),
+        arrival=arrival or Arrival(1, "elsewhere", 0, offset),
         stage=Stage.LOADER,
-        state=State.FAILED,
-        error=StatusError(code, "it broke", "mend it", retryable=True),
+        state=state,
+        error=error,
         at_ms=1_700_000_000_000,
     )
-    row = status_row(event, partition=0, offset=sent.offset * 10 + sent.partition)
+    row = status_row(event, partition=0, offset=offset)
     async with world.database.writing() as connection:
         await merge_statuses(connection, [row])
-    return id_
 
 
 async def act(
@@ -374,6 +391,13 @@ async def test_depth_tells_what_waits_where_and_documents_by_state(
     gone = await world.upload("d.txt", headers=ann)
     await world.client.delete(f"/v1/documents/{gone.json()['id']}", headers=ann)
     await world.upload("b.txt", headers=bob)
+    await heard(
+        world, DocumentKey("ann", "maps", "by Kafka"), State.INDEXED, offset=900
+    )
+    await heard(
+        world, DocumentKey("ann", "maps", "on its"), State.PASSED_ON, offset=901
+    )
+    await heard(world, DocumentKey("ann", "maps", "gone"), State.DELETED, offset=902)
     now_ms = world.clock.now_ms()
     since = {1: now_ms - 60_000, 2: now_ms - 10_000}
     world.waiting.found = [
@@ -394,12 +418,16 @@ async def test_depth_tells_what_waits_where_and_documents_by_state(
     assert ages[0] == 0
     assert 10 <= ages[2] < ages[1]
     assert (idle["records"], idle["age_s"]) == (0, 0)
-    assert seen["states"] == {"accepted": 2, "failed": 1}
-    assert (await depth(ann, collection="maps"))["collections"] == []
+    theirs = {"indexed": 1, "processing": 1}
+    assert seen["states"] == {"accepted": 2, "failed": 1, **theirs}
+    (maps,) = (await depth(ann, collection="maps"))["collections"]
+    assert maps["states"] == theirs
     everything = await depth(operator)
-    assert everything["states"] == {"accepted": 3, "failed": 1}
-    tenants = [each["tenant"] for each in everything["collections"]]
-    assert tenants == ["ann", "bob"]
+    assert everything["states"] == {"accepted": 3, "failed": 1, **theirs}
+    groups = [
+        (each["tenant"], each["collection"]) for each in everything["collections"]
+    ]
+    assert groups == [("ann", "books"), ("ann", "maps"), ("bob", "books")]
 
 
 async def test_workers_are_those_in_the_groups_and_those_who_were_heard(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, case, exists, func, select
 
 from headrace.database.documents import DOCUMENTS
 from headrace.database.engine import Database
-from headrace.database.listing import DELETED, HEARD
+from headrace.database.listing import DELETED, HEARD, PROCESSING
 from headrace.database.processing import DOCUMENT_STATES
 from headrace.messages import State
 from headrace_gateway.records import Row
@@ -45,20 +47,17 @@ class States:
     async def counts(
         self, *, tenant: str | None, collection: str | None
     ) -> dict[tuple[str, str], dict[str, int]]:
-        """How many living documents there are by state, by tenant and collection."""
-        group = (_D.tenant, _D.collection, _D.listed_as)
-        query = (
-            select(*group, func.count()).where(_D.listed_as != DELETED).group_by(*group)
-        )
-        if tenant is not None:
-            query = query.where(_D.tenant == tenant)
-        if collection is not None:
-            query = query.where(_D.collection == collection)
-        counts: dict[tuple[str, str], dict[str, int]] = {}
+        """How many living documents there are by state, by tenant and collection.
+
+        Those too that came by Kafka and not by the API. All are counted: seconds, where
+        there are a million.
+        """
+        counts: dict[tuple[str, str], Counter[str]] = {}
         async with self._database.reading() as connection:
-            for of, name, state, count in await connection.execute(query):
-                counts.setdefault((of, name), {})[state] = count
-        return counts
+            for query in _counted(tenant, collection):
+                for of, name, state, count in await connection.execute(query):
+                    counts.setdefault((of, name), Counter())[state] += count
+        return {group: dict(states) for group, states in counts.items()}
 
     async def of(self, ids: frozenset[str], *, tenant: str | None) -> dict[str, str]:
         """The states of living documents."""
@@ -81,6 +80,25 @@ class States:
         query = select(func.count()).select_from(_failed(meant, after).subquery())
         async with self._database.reading() as connection:
             return await connection.scalar(query) or 0
+
+
+def _counted(tenant: str | None, collection: str | None) -> list[Select[Any]]:
+    """Of our own documents the copy of the state tells, of others the registry."""
+    known = exists().where(_D.key == _S.document)
+    state = case((_S.final, _S.state), else_=PROCESSING)
+    queries: list[Select[Any]] = []
+    for table, column, which in (
+        (_D, _D.listed_as, _D.listed_as != DELETED),
+        (_S, state, ~known & (_S.state != DELETED)),
+    ):
+        group = (table.tenant, table.collection, column)
+        query = select(*group, func.count()).where(which).group_by(*group)
+        if tenant is not None:
+            query = query.where(table.tenant == tenant)
+        if collection is not None:
+            query = query.where(table.collection == collection)
+        queries.append(query)
+    return queries
 
 
 def _failed(meant: Failed, after: str) -> Select[tuple[str, str, str, int]]:

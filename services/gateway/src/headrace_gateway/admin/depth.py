@@ -60,10 +60,7 @@ def router(parts: Parts) -> APIRouter:
         request: Request,
         collection: Annotated[CollectionName | None, Query()] = None,
     ) -> Depth:
-        """What waits in Kafka, and how many documents are in which state.
-
-        Documents that came without the gateway are not counted by state.
-        """
+        """What waits in Kafka, and how many documents are in which state."""
         only = principal_of(request).only
         try:
             places = await parts.ahead.places()
