@@ -18,7 +18,7 @@ from headrace_local.processes import free_port
 from sqlalchemy import Table, func, select
 
 from headrace.clock import SystemClock
-from headrace.database.documents import OUTBOX
+from headrace.database.documents import CONTENTS, OUTBOX
 from headrace.database.engine import Database, upgrade
 from headrace.database.key_store import KeyStore
 from headrace.database.keys import Scope
@@ -402,7 +402,24 @@ class Front:
         folder = self._directory / "objects" / "files"
         return {str(each.relative_to(folder)) for each in self.files}
 
-    def age(self) -> None:
+    async def no_orphans(self) -> None:
+        """Return once there are just the bytes that a record names, though all are old.
+
+        Raises:
+            AssertionError: a record names bytes that are gone.
+        """
+        contents = await self.rows(CONTENTS)
+        named = {each["object_key"] for each in contents} - {None}
+
+        def left() -> bool:
+            self._age()
+            keys = {f"files/{each}" for each in self.file_keys}
+            assert keys >= named
+            return keys == named
+
+        await eventually(left)
+
+    def _age(self) -> None:
         """Make the bytes as old as orphans must be before they are removed."""
         for each in self.files:
             written = each.stat().st_mtime - 2 * _ORPHAN_AGE_S

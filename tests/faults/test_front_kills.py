@@ -54,19 +54,6 @@ async def one_document(front: Front, harness: Harness, name: str) -> None:
     assert contents == [1]
 
 
-async def no_orphans(front: Front) -> None:
-    """Once the bytes are old, what nobody names goes, and nothing else."""
-    named = {each["object_key"] for each in await front.rows(CONTENTS)}
-
-    def left() -> bool:
-        front.age()
-        keys = {f"files/{each}" for each in front.file_keys}
-        assert keys >= named
-        return keys == named
-
-    await eventually(left)
-
-
 @pytest.mark.row("5", level=2, injected="kill -9 of the gateway after the produce")
 async def test_row_05_killed_between_produce_and_reply(
     harness: Harness, front: Front, row: Row
@@ -129,4 +116,4 @@ async def test_row_05_killed_at_each_step(
         await one_document(front, harness, step)
         harness.promised(said[0], text)
     await front.conclude(harness, row, since=back, note=", ".join(steps))
-    await no_orphans(front)
+    await front.no_orphans()

@@ -200,7 +200,7 @@ async def test_case_a_narrow_database(
     await front.conclude(
         harness,
         row,
-        note=f"{gateways} gateways and a registry with pools of {POOL} and {OVERFLOW}: "
+        note=f"gateways: {gateways}, registries: 1, pools of {POOL} and {OVERFLOW}; "
         f"{most} connections at most, {refused} times refused",
     )
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 import httpx
 import pytest
 
-from headrace.database.documents import CONTENTS, DOCUMENTS
+from headrace.database.documents import DOCUMENTS
 from tests.faults.front import Front, GatewayMachine
 from tests.faults.harness import Harness, text_of
 from tests.faults.reporting import Row
@@ -133,18 +133,7 @@ async def test_row_33_pairs_at_two_gateways(
         if each["collection"] == harness.collection
     ]
     assert sorted(documents) == sorted(id_ for id_, _ in done)
-    await no_orphans(front)
-
-
-async def no_orphans(front: Front) -> None:
-    """Who lost took its bytes away again, at once or with the sweep."""
-    named = {each["object_key"] for each in await front.rows(CONTENTS)}
-
-    def left() -> bool:
-        front.age()
-        return {f"files/{each}" for each in front.file_keys} == named
-
-    await eventually(left)
+    await front.no_orphans()
 
 
 @pytest.mark.row("33", level=2, injected="the same file twice at once, 100 times")
