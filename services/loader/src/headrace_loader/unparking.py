@@ -136,13 +136,17 @@ class Unparking(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._move_all([each for each in records if each.offset < until])
             # Records that were removed leave gaps: the position tells.
             at = min(await consumer.position(partition), until)
-            if generation != self._generation:
-                raise _Revoked
+            self._check(generation)
             await consumer.commit({partition: at})
+            self._check(generation)
         consumer.seek(partition, back_to)
         self._seen[partition].gone(at)
         _log.info("parked events moved on", partition=partition.partition, until=at)
         await self._trim(partition, at)
+
+    def _check(self, generation: int) -> None:
+        if generation != self._generation:
+            raise _Revoked
 
     async def _move_all(self, records: Sequence[Record]) -> None:
         """Those of one document stay in order: they take the same ways one by one."""
