@@ -150,3 +150,30 @@ async def test_what_no_stage_ever_spoke_of(database: Database) -> None:
         assert await requeues_of(connection, key, ARRIVAL) == (0, 0)
         await note_requeue(connection, key, ARRIVAL, now_ms=7)
         assert await requeues_of(connection, key, ARRIVAL) == (1, 7)
+
+
+async def test_what_is_parked_and_what_goes_back_is_left_alone(
+    database: Database,
+) -> None:
+    """Kafka holds it, wherever it is on its way."""
+    parked = event("d", revision=0, output=OutputPosition("parked", 0, 4))
+    again = replace(parked, output=OutputPosition("parked", 0, 9), at_ms=101)
+    goes_back = replace(parked, output=None, at_ms=102)
+    journey = [
+        (parked, {("documents", 0): 2, ("parked", 0): 0}),
+        (again, {("documents", 0): 2, ("parked", 0): 5}),
+        (goes_back, {("documents", 0): 2, ("parked", 0): 10}),
+    ]
+    passed = {("interactive", 0): 2}
+    async with database.writing() as connection:
+        await connection.execute(insert(DOCUMENTS), [asked_for("d")])
+        for offset, (status, committed) in enumerate(journey):
+            row = status_row(status, partition=0, offset=offset)
+            await merge_statuses(connection, [row])
+            silent = {"silent_since_ms": NOW_MS, "after": ""}
+            assert await passed_by(connection, committed, **silent) == []
+            assert await never_heard(connection, passed, **silent) == []
+        # Said late, after it went back: then it is looked for.
+        row = status_row(again, partition=0, offset=99)
+        await merge_statuses(connection, [row])
+        assert len(await passed_by(connection, journey[-1][1], **silent)) == 1
