@@ -1,11 +1,11 @@
 # Each target is a script that can be run by itself as well.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test faults soak mutations lock clean
+.PHONY: help setup demo check test test-charts faults soak mutations lock clean
 
 SOURCES := $(wildcard pyproject.toml */pyproject.toml services/*/pyproject.toml)
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.user ## Put everything into .venv; .venv/bin/headrace is the command
 
@@ -23,6 +23,9 @@ check: .venv/.dev ## Form, lint, types, import layers, contract
 
 test: .venv/.dev ## All tests, on a real Kafka broker where it matters
 	scripts/test
+
+test-charts: .venv/.dev ## The Helm chart, without a cluster (needs Go)
+	scripts/test-charts $(ARGS)
 
 faults: .venv/.dev ## Break it in every way of the fault matrix (ARGS="-k row_03")
 	scripts/faults $(ARGS)

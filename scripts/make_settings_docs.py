@@ -87,14 +87,15 @@ def page() -> str:
 
 
 def _row(settings: type[Settings], name: str, field: FieldInfo, default: object) -> str:
-    variable = _variable(settings, name, field)
+    variable = variable_of(settings, name, field)
     value = default.get_secret_value() if isinstance(default, SecretStr) else default
     text = " ".join((field.description or "").split())
     bounds = _bounds(field)
     return f"| `{variable}` | {_code(value)} | {text}{f' {bounds}' if bounds else ''} |"
 
 
-def _variable(settings: type[Settings], name: str, field: FieldInfo) -> str:
+def variable_of(settings: type[Settings], name: str, field: FieldInfo) -> str:
+    """The variable that a field is read from."""
     alias = field.validation_alias
     prefix = settings.model_config.get("env_prefix", "")
     return alias if isinstance(alias, str) else f"{prefix}{name}".upper()
@@ -103,7 +104,7 @@ def _variable(settings: type[Settings], name: str, field: FieldInfo) -> str:
 def names() -> str:
     """The module of all names."""
     found = {
-        _variable(settings, name, field)
+        variable_of(settings, name, field)
         for settings, _ in SECTIONS.values()
         for name, field in settings.model_fields.items()
     }
