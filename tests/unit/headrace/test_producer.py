@@ -32,6 +32,9 @@ class RefusingSession:
     async def give_up(self) -> None:
         return None
 
+    def known_partitions(self, _topic: str) -> int:
+        return 0
+
     async def partitions(self, _topic: str) -> int:
         return 1
 
