@@ -50,6 +50,7 @@ NAMES = frozenset(
         "HEADRACE_FILE_ROOTS",
         "HEADRACE_GATEWAY",
         "HEADRACE_GATEWAY_URL",
+        "HEADRACE_HISTORY_DAYS",
         "HEADRACE_HTTP_FILE",
         "HEADRACE_HTTP_HOST",
         "HEADRACE_HTTP_PORT",
