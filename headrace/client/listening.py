@@ -31,7 +31,7 @@ class Change(BaseModel):
 
 
 class Overrun(Exception):
-    """What came was read too slowly, and some missed: the documents say the rest."""
+    """Some changes were missed: the documents themselves say how they stand."""
 
 
 async def listened(
@@ -52,6 +52,9 @@ async def listened(
             if line.startswith(_KIND):
                 kind = line.removeprefix(_KIND)
             elif line.startswith(_DATA) and kind == "overrun":
-                raise Overrun("changes came faster than they were read")
+                raise Overrun(
+                    "some changes were missed, by a slow reader or by the gateway: "
+                    "list the documents, and listen again"
+                )
             elif line.startswith(_DATA):
                 yield Change.model_validate_json(line.removeprefix(_DATA))

@@ -96,10 +96,14 @@ async def running(
         yield Running(up, gateway, client, keys, admin)
 
 
-async def first_end(client: httpx.AsyncClient, headers: dict[str, str]) -> str:
+async def first_end(
+    client: httpx.AsyncClient, headers: dict[str, str], listens: asyncio.Event
+) -> str:
     """The first document that is told to be indexed."""
     async with client.stream("GET", "/v1/events", headers=headers) as stream:
         async for line in stream.aiter_lines():
+            if line == ": listening":
+                listens.set()
             if line.startswith("data:") and '"state": "indexed"' in line:
                 return str(json.loads(line.removeprefix("data:"))["document"])
     raise AssertionError("the stream ended")
@@ -113,7 +117,10 @@ async def test_an_upload_is_found_by_its_tenant_alone(running: Running) -> None:
         return bool(answer.json()["accepting"])
 
     await eventually(accepted)
-    listening = asyncio.create_task(first_end(client, ann))
+    listens = asyncio.Event()
+    listening = asyncio.create_task(first_end(client, ann, listens))
+    async with asyncio.timeout(60):
+        await listens.wait()
     text = b"The mill wheel turns.\n\nThe headrace brings the water."
     answer = await client.post(
         "/v1/documents",

@@ -17,7 +17,7 @@ from headrace_gateway.authentication import caller
 from headrace_gateway.drafts import CollectionName, Word
 from headrace_gateway.parts import Parts
 from headrace_gateway.requests import principal_of
-from headrace_gateway.status_feed import Subscription
+from headrace_gateway.status_feed import Mark, Subscription
 from headrace_gateway.views import when
 
 _COMMENT_S = 15.0
@@ -42,9 +42,10 @@ def router(parts: Parts) -> APIRouter:
     ) -> StreamingResponse:
         """What becomes of documents from now on.
 
-        The stream ends some seconds after the credential does. An event `overrun` ends
-        that of a client that reads too slowly: it lists the documents then, and listens
-        again.
+        From the comment `listening` on nothing is missed. The stream ends some seconds
+        after the credential does. An event `overrun` ends it where something is missed
+        all the same, because the client reads too slowly or the gateway could not read:
+        then the client lists the documents, and listens again.
         """
 
         def wanted(event: StatusEvent) -> bool:
@@ -63,7 +64,6 @@ async def _lines(
     parts: Parts, request: Request, wanted: Callable[[StatusEvent], bool]
 ) -> AsyncIterator[bytes]:
     with parts.feed.subscribed(principal_of(request).tenant) as subscription:
-        yield b": listening\n\n"
         known_at = parts.clock.monotonic()
         while not parts.stopping.is_set():
             event = await _next(subscription, parts.stopping)
@@ -73,6 +73,8 @@ async def _lines(
                 known_at = parts.clock.monotonic()
             if event is None:
                 yield b": \n\n"
+            elif event is Mark.LISTENING:
+                yield b": listening\n\n"
             elif wanted(event):
                 yield _frame("state", _shown(event))
             if subscription.overrun and subscription.waiting.empty():
@@ -92,7 +94,7 @@ async def _still_known(parts: Parts, request: Request) -> bool:
 
 async def _next(
     subscription: Subscription, stopping: asyncio.Event
-) -> StatusEvent | None:
+) -> StatusEvent | Mark | None:
     """The next event; ``None`` where none came for a while, or we stop."""
     getting = asyncio.ensure_future(subscription.waiting.get())
     ending = asyncio.ensure_future(stopping.wait())

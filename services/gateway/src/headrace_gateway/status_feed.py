@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -24,29 +25,46 @@ _POLL_MS = 500
 _MOST_WAITING = 1000
 
 
+class Mark(Enum):
+    """What is said between events."""
+
+    LISTENING = auto()
+    """Nothing that is written after this is missed."""
+
+
 @dataclass(eq=False, slots=True)
 class Subscription:
     """What one listener has not taken yet."""
 
     tenant: str
-    waiting: asyncio.Queue[StatusEvent] = field(
+    waiting: asyncio.Queue[StatusEvent | Mark] = field(
         default_factory=lambda: asyncio.Queue(_MOST_WAITING)
     )
+    listening: bool = False
+    """It was told so."""
     overrun: bool = False
-    """It does not listen fast enough, and has missed something."""
+    """It has missed something: it listens too slowly, or Kafka was away."""
+
+    def put(self, said: StatusEvent | Mark) -> None:
+        """Hand it something, if there is room."""
+        try:
+            self.waiting.put_nowait(said)
+        except asyncio.QueueFull:
+            self.overrun = True
 
 
 class StatusFeed:
     """Reads the topic's end while anybody listens, and hands each what is its own.
 
-    What is written while nobody listens, or while Kafka is away for long, is not told
-    later: the documents themselves say how they stand.
+    What is written while nobody listens is not told later, nor is what is written
+    while the topic cannot be read: the documents themselves say how they stand.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._listeners: set[Subscription] = set()
         self._wanted = asyncio.Event()
+        self._placed = False
 
     @property
     def listeners(self) -> int:
@@ -59,6 +77,7 @@ class StatusFeed:
         subscription = Subscription(tenant)
         self._listeners.add(subscription)
         self._wanted.set()
+        self._mark(subscription)
         try:
             yield subscription
         finally:
@@ -73,17 +92,22 @@ class StatusFeed:
                     self.publish(event)
             except (KafkaError, OSError) as error:
                 _log.warning("the status topic cannot be read", reason=repr(error))
+                for listener in self._listeners:
+                    # Who was told nothing yet waits on, and misses nothing.
+                    listener.overrun |= listener.listening
                 await asyncio.sleep(_AGAIN_S)
 
     def publish(self, event: StatusEvent) -> None:
         """Hand an event to those whose it is."""
         for listener in self._listeners:
-            if listener.tenant != event.key.tenant or listener.overrun:
-                continue
-            try:
-                listener.waiting.put_nowait(event)
-            except asyncio.QueueFull:
-                listener.overrun = True
+            if listener.tenant == event.key.tenant and not listener.overrun:
+                listener.put(event)
+
+    def _mark(self, listener: Subscription) -> None:
+        """Tell it that it listens, once that is so."""
+        if self._placed and not listener.listening:
+            listener.listening = True
+            listener.put(Mark.LISTENING)
 
     async def _events(self) -> AsyncIterator[StatusEvent]:
         consumer = AIOKafkaConsumer(
@@ -94,6 +118,12 @@ class StatusFeed:
         )
         try:
             await consumer.start()
+            for partition in consumer.assignment():
+                # Before it is known, the end is wherever the topic ends by then.
+                await consumer.position(partition)
+            self._placed = True
+            for listener in self._listeners:
+                self._mark(listener)
             while self._listeners:
                 batches = await consumer.getmany(timeout_ms=_POLL_MS)
                 for records in batches.values():
@@ -105,4 +135,5 @@ class StatusFeed:
                             continue
             self._wanted.clear()
         finally:
+            self._placed = False
             await consumer.stop()
