@@ -110,7 +110,8 @@ class GatewaySettings(ProviderSettings, DatabaseSettings):
     )
     orphan_age_s: float = Field(
         3600.0,
-        ge=60,
+        # An upload's last statement may take a minute, and it may wait for others.
+        ge=600,
         description="Stored bytes without a record are removed at this age; an upload "
         "that takes half as long gets 408.",
     )
