@@ -65,7 +65,10 @@ is what it may know secrets of and connect to.
 {{- $exports := eq $name "lag-exporter" -}}
 {{- $_ := set $all "repository" (ternary "indexer" $name $exports) -}}
 {{- $_ := set $all "module" (ternary "headrace.lag_exporter" (printf "headrace_%s" $name) $exports) -}}
-{{- if $exports -}}{{- $_ := set $all "replicas" 1 -}}{{- end -}}
+{{- if $exports -}}
+{{- $_ := set $all "replicas" 1 -}}
+{{- $_ := set $all "image" (default (default $all.image $root.Values.stages.indexer.image) $values.image) -}}
+{{- end -}}
 {{- $_ := set $found $name $all -}}
 {{- end -}}
 {{- toJson $found -}}
