@@ -70,7 +70,8 @@ async def test_good_lines_become_documents_and_bad_ones_say_why(
     refused = (await world.client.get(f"{url}/items?state=refused")).json()["items"]
     assert [each["number"] for each in refused] == [72, 73, 74, 76]
     assert refused[2]["error"]["code"] == "document_exists"
-    assert all(each["error"]["message"] for each in refused)
+    assert all(each["error"]["message"][0].isalnum() for each in refused)
+    assert all(each["error"]["advice"] for each in refused)
     listed = await world.client.get("/v1/documents", params={"job": job["id"]})
     assert len(listed.json()["documents"]) == 50
     while await world.parts.relay.send_some():
@@ -81,6 +82,25 @@ async def test_good_lines_become_documents_and_bad_ones_say_why(
     assert (event.lane, event.metadata.import_job) == (Lane.BULK, job["id"])
     jobs = (await world.client.get("/v1/imports")).json()["imports"]
     assert [each["id"] for each in jobs] == [job["id"]]
+
+
+async def test_a_line_says_itself_what_is_done_where_its_name_is_taken(
+    world: GatewayWorld,
+) -> None:
+    for name in ("a", "b", "c"):
+        await world.upload(name)
+    replaced = {"name": "a", "text": "x", "on_conflict": "replace"}
+    job = await start(world, [replaced, {"name": "b", "text": "x"}])
+    kept = {"name": "c", "text": "x", "on_conflict": "fail"}
+    other = await start(world, [kept], on_conflict="replace")
+    while await world.parts.feeder.feed_some():
+        pass
+
+    versions = {each["name"]: each["version"] for each in await world.rows(DOCUMENTS)}
+    assert versions == {"a": 2, "b": 1, "c": 1}
+    for id_ in (job["id"], other["id"]):
+        shown = (await world.client.get(f"/v1/imports/{id_}")).json()
+        assert shown["counts"]["refused"] == 1
 
 
 async def send(

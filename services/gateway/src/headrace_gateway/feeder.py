@@ -17,7 +17,7 @@ from headrace.backpressure import Intake as Pressure
 from headrace.backpressure import IntakeLimits, Verdict, admit
 from headrace.errors import DocumentFailure, SharedFailure
 from headrace.messages import Lane
-from headrace_gateway.drafts import About, NewDocument, OnConflict, Submission
+from headrace_gateway.drafts import About, NewDocument, Submission
 from headrace_gateway.import_items import ItemTaken
 from headrace_gateway.intake import Intake
 from headrace_gateway.jobs import Jobs
@@ -124,19 +124,21 @@ class Feeder:
         except ItemTaken:
             return
         except Problem as problem:
-            await self._refuse(row, problem.code, problem.detail)
+            await self._refuse(row, problem.code, problem.detail, problem.advice)
         except DocumentFailure as error:
-            await self._refuse(row, error.code, error.message)
+            await self._refuse(row, error.code, error.message, error.advice)
         except ValidationError:
             # Written by another release. It must not end each gateway that reads it.
-            await self._refuse(row, "invalid_item", "this release cannot read it")
+            await self._refuse(
+                row, "invalid_item", "this release cannot read it", "import it again"
+            )
 
-    async def _refuse(self, row: Row, code: str, message: str) -> None:
-        failure = {"code": code, "message": message}
+    async def _refuse(self, row: Row, code: str, message: str, advice: str) -> None:
+        failure = {"code": code, "message": message, "advice": advice}
         await self._jobs.refuse(row["import_id"], row["number"], failure)
 
     async def _accept(self, row: Row) -> None:
-        asked = NewDocument(**row["payload"])
+        asked = NewDocument(**{"on_conflict": row["on_conflict"]} | row["payload"])
         id_ = self._intake.new_id()
         key = object_key(row["tenant"], id_, self._intake.new_id())
         content = await self._uploads.text(asked, key=key)
@@ -152,6 +154,6 @@ class Feeder:
                 id_=id_,
                 collection=asked.collection,
                 name=asked.name,
-                on_conflict=OnConflict(row["on_conflict"]),
+                on_conflict=asked.on_conflict,
                 item=(row["import_id"], row["number"]),
             )

@@ -68,9 +68,12 @@ def _of_line(number: int, line: bytes, collection: str) -> Item:
         asked = parsed(_with_collection(line, collection), NewDocument)
     except Problem as problem:
         faults = problem.extra.get("errors", ())
-        said = "; ".join(f"{each['field']}: {each['message']}" for each in faults)
-        return Item(number, failure=_failure("invalid_item", said or problem.detail))
-    return Item(number, asked.name, asked.model_dump(mode="json"))
+        said = "; ".join(
+            ": ".join(filter(None, (each["field"], each["message"]))) for each in faults
+        )
+        return Item(number, failure=_failure(said or problem.detail))
+    # What it does not say the job may.
+    return Item(number, asked.name, asked.model_dump(mode="json", exclude_unset=True))
 
 
 def _with_collection(line: bytes, collection: str) -> bytes:
@@ -83,5 +86,9 @@ def _with_collection(line: bytes, collection: str) -> bytes:
     return b'{"collection":"' + collection.encode() + b'"' + more + text[1:]
 
 
-def _failure(code: str, message: str) -> dict[str, str]:
-    return {"code": code, "message": message[:1024]}
+def _failure(message: str) -> dict[str, str]:
+    return {
+        "code": "invalid_item",
+        "message": message[:1024],
+        "advice": "mend the line, and import it again",
+    }
