@@ -197,6 +197,20 @@ async def test_a_retry_stops_where_nothing_more_can_be_accepted(
     assert done["stopped"] == "busy_ahead"
 
 
+async def test_a_retry_stops_where_too_many_are_refused(
+    world: GatewayWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace_gateway.admin.failed._PAGE", 2)
+    monkeypatch.setattr("headrace_gateway.admin.failed._MOST_REFUSED", 3)
+    ann = await world.key("ann")
+    for number in range(6):
+        await failed(world, f"{number}.txt", ann, tenant="ann")
+    await act(world, "pause", ann, collection="books")
+    done = await act(world, "failed/retry", ann, all=True)
+    assert (done["retried"], len(done["refused"])) == (0, 4)
+    assert (done["left"], done["stopped"]) == (2, "refused")
+
+
 async def test_what_cannot_be_noted_is_not_done(world: GatewayWorld) -> None:
     ann, operator = await world.key("ann"), await world.key("*", Scope.ADMIN)
     await failed(world, "a.txt", ann, tenant="ann")

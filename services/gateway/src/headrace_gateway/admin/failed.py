@@ -22,6 +22,8 @@ from headrace_gateway.requests import principal_of
 from headrace_gateway.states import RETRIED, Failed
 
 _PAGE = 100
+_MOST_REFUSED = 1000
+"""An answer is held whole, and all of a paused collection may be refused."""
 _FILTERS = ("collection", "code", "since", "until", "job")
 _Id = Annotated[Word, Field(min_length=1, max_length=36)]
 
@@ -80,7 +82,8 @@ class Retried(BaseModel):
     refused: list[NotRetried]
     left: int | None = Field(description="Failed ones still; null: not known now.")
     stopped: str | None = Field(
-        description="limit, time, or why nothing more can be accepted now."
+        description="limit, time, refused (too many are), or why nothing more can be "
+        "accepted now."
     )
 
 
@@ -156,6 +159,9 @@ class _Retrying:
                 return
             if len(done.documents) >= asked.limit:
                 done.stopped = "limit"
+                return
+            if len(done.refused) >= _MOST_REFUSED:
+                done.stopped = "refused"
                 return
 
     async def _retry(self, row: Row, done: _Progress, key: str | None) -> None:
