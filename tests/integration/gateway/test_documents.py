@@ -272,3 +272,18 @@ async def test_hostile_names_are_kept_as_they_are_or_refused(
             "/v1/documents", json={"collection": "c", "name": name, "text": "x"}
         )
         assert refused.status_code == 422
+
+
+@pytest.mark.parametrize("origin", ["https://else.example", "null", "http://["])
+async def test_no_page_of_another_site_acts_where_nobody_is_asked(
+    world: GatewayWorld, origin: str
+) -> None:
+    refused = await world.upload(headers={"Origin": origin})
+    assert (refused.status_code, refused.json()["code"]) == (403, "foreign_origin")
+    asked = await world.client.post(
+        "/v1/admin/recover-stale", headers={"Origin": origin}
+    )
+    assert asked.status_code == 403
+    assert await world.rows(DOCUMENTS) == []
+    own = {"Origin": str(world.client.base_url).rstrip("/")}
+    assert (await world.upload(headers=own)).status_code == 202

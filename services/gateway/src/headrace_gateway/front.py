@@ -100,6 +100,8 @@ class Front:
                 path=path,
                 retry_after=self._shared,
             )
+            if principal.everybody:
+                _check_origin(Headers(scope=scope))
             scope.setdefault("state", {})["principal"] = principal
             self._admission.check_rate(principal)
         if not path.startswith(_STREAMED) or path.endswith(("/retry", "/reindex")):
@@ -254,6 +256,22 @@ class _Exchange:
                     await self.receive()
         except TimeoutError:
             return
+
+
+def _check_origin(headers: Headers) -> None:
+    """Where nobody is asked who they are, no page on the web may act for its reader.
+
+    A browser sends forms to this machine's own ports too, and says where they are from.
+    """
+    origin = headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != headers.get("host"):
+        raise Problem(
+            403,
+            "foreign_origin",
+            "the request comes from a page of another site",
+            advice="set HEADRACE_AUTH_MODE to keys and send one, or call from "
+            "elsewhere than a browser",
+        )
 
 
 def _check_type(headers: Headers) -> None:
