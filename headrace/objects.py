@@ -90,7 +90,7 @@ class _Pulled:
     can be closed, or the cancellation would come out as another error.
     """
 
-    def __init__(self, first: list[bytes], rest: AsyncIterator[bytes]) -> None:
+    def __init__(self, first: bytes, rest: AsyncIterator[bytes]) -> None:
         self._first = first
         self._rest = rest
         self._pulling: asyncio.Future[bytes] | None = None
@@ -100,7 +100,8 @@ class _Pulled:
 
     async def __anext__(self) -> bytes:
         if self._first:
-            return self._first.pop(0)
+            first, self._first = self._first, b""
+            return first
         self._pulling = asyncio.ensure_future(anext(self._rest))
         return await self._pulling
 
@@ -183,18 +184,18 @@ class Objects:
         return ObjectReference(uri=key, size=size, sha256=digest.digest())
 
     async def _put_stream(self, key: str, stream: AsyncIterator[bytes]) -> None:
-        first: list[bytes] = []
+        # However small the chunks are: a client may send byte by byte.
+        first = bytearray()
         async for chunk in stream:
-            first.append(chunk)
-            if sum(map(len, first)) >= _SMALL:
+            first += chunk
+            if len(first) >= _SMALL:
                 break
         else:
             # One request, where an upload in parts is three.
-            whole = b"".join(first)
-            await obstore.put_async(self._own, key, whole, use_multipart=False)
+            await obstore.put_async(self._own, key, bytes(first), use_multipart=False)
             return
 
-        async with aclosing(_Pulled(first, stream)) as parts:
+        async with aclosing(_Pulled(bytes(first), stream)) as parts:
             await obstore.put_async(
                 self._own, key, parts, chunk_size=_PART_SIZE, max_concurrency=1
             )
