@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -207,6 +209,22 @@ async def test_nothing_is_lost_nor_stuck_whoever_comes_goes_or_fails(
     finally:
         await second.close()
         await third.close()
+
+
+async def test_a_broker_that_does_not_answer_keeps_no_loader_from_its_end(
+    loaders: Loaders, broker: Broker
+) -> None:
+    await loaders.park(LONG, 5)
+    unparking = loaders.unparking()
+    loaders.control = Control()
+    await eventually(lambda: all_back(loaders, "long", 5))
+    os.kill(broker.process.pid, signal.SIGSTOP)
+    try:
+        # The broker has to answer within 15 s where somebody waits for it.
+        async with asyncio.timeout(8):
+            await unparking.close()
+    finally:
+        os.kill(broker.process.pid, signal.SIGCONT)
 
 
 async def all_back(loaders: Loaders, collection: str, count: int) -> bool:

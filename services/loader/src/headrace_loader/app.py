@@ -43,8 +43,7 @@ async def build(context: StageContext[LoaderSettings]) -> LoaderHandler:
         control=context.control,
     )
     unparking = Unparking(settings, parking=parking)
-    unparking.start()
-    return LoaderHandler(
+    handler = LoaderHandler(
         topology=context.topology,
         fingerprint=settings.fingerprint,
         producer=context.producer,
@@ -68,6 +67,9 @@ async def build(context: StageContext[LoaderSettings]) -> LoaderHandler:
         parking=parking,
         unparking=unparking,
     )
+    # Last: whoever fails before it leaves nobody behind who moves events.
+    unparking.start()
+    return handler
 
 
 def _workspace(settings: LoaderSettings) -> Workspace:

@@ -32,6 +32,8 @@ _POLL_MS = 500
 """So soon a resumed collection is noticed."""
 _AT_ONCE = 200
 """Records moved between two commits."""
+_LEAVE_S = 1.0
+"""To leave the group: a broker that is away counts this member out by itself."""
 
 
 class _Revoked(Exception):
@@ -62,7 +64,7 @@ class Unparking(ConsumerRebalanceListener):  # type: ignore[misc]
         """Move nothing any more."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait({self._task})
+            await asyncio.wait({self._task}, timeout=_LEAVE_S)
 
     async def _run(self) -> None:
         told = ""
@@ -128,6 +130,7 @@ class Unparking(ConsumerRebalanceListener):  # type: ignore[misc]
         generation = self._generation
         back_to = await consumer.position(partition)
         at = await _rewind(consumer, partition)
+        self._check(generation)
         while at < until and self._parking.at_work:
             fetched = await consumer.getmany(
                 partition, timeout_ms=_POLL_MS, max_records=_AT_ONCE
