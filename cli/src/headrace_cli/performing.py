@@ -61,11 +61,14 @@ def perform(
 
 
 class _Terminated(Exception):
-    """SIGTERM came."""
+    """SIGTERM came, or the terminal went."""
 
 
 async def _until_terminated(work: Coroutine[Any, Any, int]) -> int:
-    """SIGTERM cancels like Ctrl-C does, so that a stack is stopped in order."""
+    """SIGTERM cancels like Ctrl-C does, so that what was begun ends in order.
+
+    So does the end of the terminal, but for those who have it ignored (``nohup``).
+    """
     task = asyncio.create_task(work)
     terminated = False
 
@@ -74,7 +77,9 @@ async def _until_terminated(work: Coroutine[Any, Any, int]) -> int:
         terminated = True
         task.cancel()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(each, terminate)
     try:
         return await task
     except asyncio.CancelledError:
