@@ -78,7 +78,7 @@ async def retry_failed(
     if done.stopped:
         left = "an unknown number" if done.left is None else str(done.left)
         output.text(f"stopped ({done.stopped}): {left} left")
-        output.text("  next: the same command goes on with them")
+        output.text(f"  next: {_next(done.stopped)}")
     output.answer(done.model_dump())
     return _retry_code(done)
 
@@ -194,6 +194,12 @@ def _print_recovery(found: Recovery, output: Output) -> None:
             f"last look at {last.ended_at}: {last.outcome}{problem}, {last.requeued} "
             f"documents queued again, {last.failed} given up"
         )
+
+
+def _next(stopped: str) -> str:
+    if stopped == "refused":
+        return "mend why they were refused, or leave them out by a filter"
+    return "the same command goes on with them"
 
 
 def _retry_code(done: Retried) -> int:
