@@ -16,12 +16,15 @@ from headrace.messages import StatusEvent
 from headrace_gateway.authentication import caller
 from headrace_gateway.drafts import CollectionName, Word
 from headrace_gateway.parts import Parts
+from headrace_gateway.problems import unavailable
 from headrace_gateway.requests import principal_of
 from headrace_gateway.status_feed import Mark, Subscription
 from headrace_gateway.views import when
 
 _COMMENT_S = 15.0
 """Proxies close what is silent for long."""
+_MOST_STREAMS = 100
+"""Of one tenant: each holds a connection, of which there are a thousand for all."""
 _MEDIA_TYPE = "text/event-stream"
 
 
@@ -55,6 +58,13 @@ def router(parts: Parts) -> APIRouter:
                 and job in (None, event.metadata.import_job)
             )
 
+        if parts.feed.listeners_of(principal_of(request).tenant) >= _MOST_STREAMS:
+            raise unavailable(
+                "busy_listening",
+                f"the tenant listens to {_MOST_STREAMS} streams already",
+                retry_after_s=parts.settings.retry_after_s,
+                status=429,
+            )
         return StreamingResponse(_lines(parts, request, wanted), media_type=_MEDIA_TYPE)
 
     return routes

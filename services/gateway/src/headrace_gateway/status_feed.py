@@ -71,6 +71,10 @@ class StatusFeed:
         """How many listen."""
         return len(self._listeners)
 
+    def listeners_of(self, tenant: str) -> int:
+        """How many of one tenant do."""
+        return sum(each.tenant == tenant for each in self._listeners)
+
     @contextmanager
     def subscribed(self, tenant: str) -> Iterator[Subscription]:
         """Listen until the block ends."""
