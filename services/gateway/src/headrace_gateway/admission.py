@@ -163,10 +163,6 @@ class Admission:
         """429 for a tenant with too many documents under way."""
         return self._refusal("tenant_unfinished", status=429)
 
-    def database_gone(self) -> Problem:
-        """503 where the database does not answer."""
-        return self._refusal("database", status=503)
-
     def _refusal(self, reason: str, *, status: int, wait_s: float = 0.0) -> Problem:
         self._refused(reason)
         seconds = min(max(self._retry_after_s, int(wait_s) + 1), _LONGEST_RETRY_S)
