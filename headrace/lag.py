@@ -12,7 +12,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.errors import GroupLoadInProgressError
+from aiokafka.errors import GroupLoadInProgressError, for_code
 
 from headrace.backpressure import ahead_of
 from headrace.kafka import client_options
@@ -112,18 +112,22 @@ class GroupOffsets:
         """Who is in a group at this moment.
 
         Raises:
-            KafkaError: the broker does not answer.
+            KafkaError: the broker does not answer, or does not know it yet.
         """
         await self.start()
         admin, _ = self.clients
         (answer,) = await admin.describe_consumer_groups([group])
+        (found,) = answer.to_object()["groups"]
+        if found["error_code"]:
+            # Else nobody would seem to be there.
+            raise for_code(found["error_code"])(f"the members of {group} are unknown")
         return [
             Member(
                 client_id=each["client_id"],
                 host=each["client_host"].lstrip("/"),
                 partitions=_assigned(each["member_assignment"]),
             )
-            for each in answer.to_object()["groups"][0]["members"]
+            for each in found["members"]
         ]
 
     async def _committed(
