@@ -37,7 +37,8 @@ OnConflict = Literal["fail", "replace", "new-version"]
 class HeadraceClient:
     """Calls the API; closes its connections as a context manager.
 
-    Writes carry an ``Idempotency-Key``, so that one whose answer was lost is done once.
+    Writes carry an ``Idempotency-Key``: what is sent again after 429 or 503 is done
+    once. An answer that is lost raises; the same call again is another write.
 
     Args:
         url: of the gateway.
