@@ -22,11 +22,14 @@ from sqlalchemy import Table, select
 
 from headrace.clock import SystemClock
 from headrace.control import Control
+from headrace.database.documents import DOCUMENTS
 from headrace.database.engine import Database, upgrade
 from headrace.database.key_store import KeyStore
 from headrace.database.keys import Scope
+from headrace.database.merging import merge_statuses, status_row
+from headrace.identity import Arrival, DocumentKey
 from headrace.lag import Member
-from headrace.messages import Lane, Stage
+from headrace.messages import Lane, Metadata, Stage, State, StatusEvent
 from headrace.metrics import GatewayMetrics
 from headrace.objects import Objects
 from tests.support.fake_producer import FakeProducer
@@ -189,4 +192,26 @@ async def gateway_world(
             clock,
             store,
             app,
+        )
+
+
+async def end(world: GatewayWorld, id_: str, state: State) -> None:
+    """As stages and registry end the document's newest event."""
+    while await world.parts.relay.send_some():
+        pass
+    (row,) = [each for each in await world.rows(DOCUMENTS) if each["id"] == id_]
+    at = Arrival(world.clock.now_ms(), "t", row["sent_partition"], row["sent_offset"])
+    said = StatusEvent(
+        DocumentKey(row["tenant"], row["collection"], id_),
+        revision=row["version"],
+        arrival=at,
+        stage=Stage.INDEXER,
+        state=state,
+        at_ms=world.clock.now_ms(),
+        metadata=Metadata(import_job=row["import_job"] or ""),
+        lane=Lane(row["lane"]),
+    )
+    async with world.database.writing() as connection:
+        await merge_statuses(
+            connection, [status_row(said, partition=0, offset=row["sent_offset"])]
         )

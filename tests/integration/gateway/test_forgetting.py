@@ -19,11 +19,9 @@ from headrace.database.documents import (
     IMPORTS,
     OUTBOX,
 )
-from headrace.database.merging import merge_statuses, status_row
-from headrace.identity import Arrival, DocumentKey
-from headrace.messages import Lane, Metadata, Stage, State, StatusEvent
+from headrace.messages import State
 from tests.support.fake_clock import FakeClock
-from tests.support.gateway_world import GatewayWorld, gateway_world
+from tests.support.gateway_world import GatewayWorld, end, gateway_world
 
 DAY_S = 24 * 3600.0
 HISTORY_S = 31 * DAY_S
@@ -34,28 +32,6 @@ async def world(tmp_path: Path, database_url: str) -> AsyncIterator[GatewayWorld
     clock = FakeClock(now_ms=time.time_ns() // 10**6)
     async with gateway_world(tmp_path, url=database_url, clock=clock) as made:
         yield made
-
-
-async def end(world: GatewayWorld, id_: str, state: State) -> None:
-    """As stages and registry end the document's newest event."""
-    while await world.parts.relay.send_some():
-        pass
-    (row,) = [each for each in await world.rows(DOCUMENTS) if each["id"] == id_]
-    at = Arrival(world.clock.now_ms(), "t", row["sent_partition"], row["sent_offset"])
-    said = StatusEvent(
-        DocumentKey(row["tenant"], row["collection"], id_),
-        revision=row["version"],
-        arrival=at,
-        stage=Stage.INDEXER,
-        state=state,
-        at_ms=world.clock.now_ms(),
-        metadata=Metadata(import_job=row["import_job"] or ""),
-        lane=Lane(row["lane"]),
-    )
-    async with world.database.writing() as connection:
-        await merge_statuses(
-            connection, [status_row(said, partition=0, offset=row["sent_offset"])]
-        )
 
 
 async def deleted(world: GatewayWorld, name: str) -> str:

@@ -11,9 +11,10 @@ import pytest
 from headrace_gateway import sweeper
 
 from headrace.database.documents import CONTENTS, DOCUMENTS
+from headrace.messages import State
 from tests.support.eventually import eventually
 from tests.support.fake_clock import FakeClock
-from tests.support.gateway_world import GatewayWorld, gateway_world
+from tests.support.gateway_world import GatewayWorld, end, gateway_world
 
 HOUR_S = 3600.0
 
@@ -39,6 +40,24 @@ async def test_young_orphans_may_be_uploads_and_old_ones_go(
     (content,) = await world.rows(CONTENTS)
     assert await world.object_keys() == {content["object_key"]}
     assert kept.status_code == 202
+
+
+async def test_what_came_to_its_end_meanwhile_stays_as_it_is(
+    world: GatewayWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id_ = (await world.upload()).json()["id"]
+    world.clock.advance(HOUR_S + 60)
+
+    async def gone(key: str) -> bool:
+        """The stages have ended it while the object store was asked."""
+        await end(world, id_, State.INDEXED)
+        return False
+
+    monkeypatch.setattr(world.objects, "exists", gone)
+    await world.sweeper.sweep()
+
+    shown = (await world.client.get(f"/v1/documents/{id_}")).json()
+    assert (shown["state"], shown["error"]) == ("indexed", None)
 
 
 async def test_a_document_whose_bytes_are_gone_has_failed(world: GatewayWorld) -> None:

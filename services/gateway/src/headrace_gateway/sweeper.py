@@ -154,14 +154,19 @@ class Sweeper:
             return [tuple(row) for row in await connection.execute(query)]
 
     async def _fail(self, id_: str, version: int) -> None:
-        """Say so, unless it was given other bytes meanwhile."""
+        """Say so, unless it came to its end or was given other bytes meanwhile."""
         statement = (
             update(DOCUMENTS)
-            .where(DOCUMENTS.c.id == id_, DOCUMENTS.c.version == version)
+            .where(
+                DOCUMENTS.c.id == id_,
+                DOCUMENTS.c.version == version,
+                DOCUMENTS.c.listed_as.in_(UNDER_WAY),
+            )
             .values(failure=_MISSING)
         )
         async with self._database.writing() as connection:
-            await connection.execute(statement)
+            if not (await connection.execute(statement)).rowcount:
+                return
             await list_again(connection, DOCUMENTS.c.id == id_)
             await connection.execute(
                 delete(OUTBOX).where(
