@@ -27,7 +27,8 @@ from headrace_cli.failures import (
 from headrace_cli.output import Output
 
 EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
+EXIT_TERMINATED = 128
+"""And the signal's number."""
 
 
 def perform(
@@ -49,8 +50,8 @@ def perform(
     except KeyboardInterrupt:
         output.note("interrupted")
         code = EXIT_INTERRUPTED
-    except _Terminated:
-        code = EXIT_TERMINATED
+    except _Terminated as ended:
+        code = EXIT_TERMINATED + ended.number
     except Exception as error:
         failure = explained(error)
         if failure is None:
@@ -63,6 +64,10 @@ def perform(
 class _Terminated(Exception):
     """SIGTERM came, or the terminal went."""
 
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
 
 async def _until_terminated(work: Coroutine[Any, Any, int]) -> int:
     """SIGTERM cancels like Ctrl-C does, so that what was begun ends in order.
@@ -70,21 +75,21 @@ async def _until_terminated(work: Coroutine[Any, Any, int]) -> int:
     So does the end of the terminal, but for those who have it ignored (``nohup``).
     """
     task = asyncio.create_task(work)
-    terminated = False
+    came = 0
 
-    def terminate() -> None:
-        nonlocal terminated
-        terminated = True
+    def terminate(number: int) -> None:
+        nonlocal came
+        came = number
         task.cancel()
 
     for each in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(each) is not signal.SIG_IGN:
-            asyncio.get_running_loop().add_signal_handler(each, terminate)
+            asyncio.get_running_loop().add_signal_handler(each, terminate, each)
     try:
         return await task
     except asyncio.CancelledError:
-        if terminated:
-            raise _Terminated from None
+        if came:
+            raise _Terminated(came) from None
         raise
 
 

@@ -38,7 +38,7 @@ def test_what_was_begun_ends_in_order(number: signal.Signals) -> None:
 
     with pytest.raises(typer.Exit) as left:
         perform(work, as_json=False)
-    assert left.value.exit_code == EXIT_TERMINATED
+    assert left.value.exit_code == EXIT_TERMINATED + number
     assert ended
 
 
