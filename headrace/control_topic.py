@@ -17,6 +17,7 @@ from headrace.errors import Unreadable
 from headrace.handler import Producer
 from headrace.headers import CONTENT_TYPE, content_type
 from headrace.kafka import client_options
+from headrace.kafka_clients import stop_consumer
 from headrace.kafka_topic_ids import topic_ids
 from headrace.messages import Pause
 from headrace.settings import Settings
@@ -140,7 +141,7 @@ class ControlFollower:
             self.problem = None
             await self._go_on(consumer, topic_id=found[self._topic])
         finally:
-            await consumer.stop()
+            await stop_consumer(consumer)
 
     async def _read_all(self, consumer: AIOKafkaConsumer) -> Control:
         partition = TopicPartition(self._topic, _PARTITION)

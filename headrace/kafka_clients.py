@@ -151,6 +151,19 @@ class TopicReader:
             yield [as_record(record) for some in batches.values() for record in some]
 
 
+async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Stop it; returns normally unless the caller itself is cancelled.
+
+    While the broker is away aiokafka's own ``stop`` ends with the cancellation of a
+    request of its own, before it has closed its connections: whoever awaited it would
+    be taken for cancelled.
+    """
+    stopping = asyncio.ensure_future(consumer.stop())
+    await asyncio.wait({stopping})
+    if stopping.cancelled() or stopping.exception() is not None:
+        await consumer._client.close()  # noqa: SLF001  nobody else does any more
+
+
 def as_record(record: ConsumerRecord) -> Record:
     """A client's record as ours."""
     return Record(

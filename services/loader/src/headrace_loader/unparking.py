@@ -20,7 +20,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from headrace.handler import Record
 from headrace.identity import DocumentKey
 from headrace.kafka import client_options
-from headrace.kafka_clients import admin_client, as_record
+from headrace.kafka_clients import admin_client, as_record, stop_consumer
 from headrace.settings import StageSettings
 from headrace_loader.parked import Collection, ParkedPartition
 from headrace_loader.parking import Parking
@@ -100,7 +100,7 @@ class Unparking(ConsumerRebalanceListener):  # type: ignore[misc]
                     if until and self._parking.at_work:
                         await self._move_owned(consumer, partition, until)
         finally:
-            await consumer.stop()
+            await stop_consumer(consumer)
 
     def _waits(self, collection: Collection) -> bool:
         return self._parking.wanted(DocumentKey(*collection, "any"))
