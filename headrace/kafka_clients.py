@@ -73,7 +73,7 @@ async def consumer_of(
             await consumer._client._wait_on_metadata(topic)  # noqa: SLF001  nothing public waits for it
         yield consumer, partitions
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)
 
 
 async def _partitions_of(

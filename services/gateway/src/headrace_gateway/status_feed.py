@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 
 from headrace.errors import Unreadable
 from headrace.kafka import client_options
+from headrace.kafka_clients import stop_consumer
 from headrace.messages import StatusEvent
 from headrace.settings import Settings
 from headrace.wire import decode_status
@@ -140,4 +141,4 @@ class StatusFeed:
             self._wanted.clear()
         finally:
             self._placed = False
-            await consumer.stop()
+            await stop_consumer(consumer)

@@ -34,6 +34,7 @@ from headrace.database.processing import (
     STAGE_STATES,
 )
 from headrace.kafka import client_options
+from headrace.kafka_clients import stop_consumer
 from headrace.settings import Settings
 from headrace_registry.records import read_status
 
@@ -92,7 +93,7 @@ async def rebuild(
                     await put_statuses(connection, REBUILT_STATES, rows)
             progress(done)
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)
     limits = {partition.partition: end for partition, end in ends.items()}
     last = ""
     while documents := await _documents_after(database, last):
