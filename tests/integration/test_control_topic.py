@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -122,3 +125,32 @@ async def test_draining_tells_what_is_left(settings: Settings, out: Sender) -> N
     stages = (Stage.INDEXER, Stage.CHUNKER)
     assert await drained(settings, stages, timeout_s=1) == {Stage.CHUNKER: 3}
     assert await drained(settings, [Stage.LOADER], timeout_s=60) == {}
+
+
+async def test_a_pause_is_followed_on_after_kafka_was_killed(tmp_path: Path) -> None:
+    broker = Broker(data_dir=tmp_path)
+    await broker.start()
+    try:
+        settings = Settings(kafka_bootstrap_servers=broker.bootstrap_servers)
+        topology = settings.topology
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+        await admin.start()
+        await topics.apply(admin, topology, replication_factor=1)
+        await admin.close()
+        async with sender(settings) as out:
+            await pause(out, topology, CHUNKER, why=WHY)
+        follower = ControlFollower(settings)
+        follower.start()
+        await follower.wait_until_known()
+
+        os.kill(broker.process.pid, signal.SIGKILL)
+        await eventually(lambda: follower.problem)
+        assert follower.state.paused(Stage.CHUNKER) == WHY
+        await broker.start()
+        async with sender(settings) as out:
+            await resume(out, topology, CHUNKER)
+        await eventually(lambda: follower.state == Control())
+        assert follower.problem is None
+        await follower.stop()
+    finally:
+        await broker.stop()
