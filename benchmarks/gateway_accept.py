@@ -1,10 +1,13 @@
 """How long accepting a document takes while 50 users upload at once.
 
-A closed loop: each user waits for the answer, then for a second, and uploads again; the
-first upload of each opens its connection, and is not counted. No
-stage runs: nothing beyond Kafka can hold up an answer, as where the provider hangs; and
-Kafka is a stub, since accepting does not wait for it. The users are a process of their
-own. ``--postgres`` starts a server, instead of SQLite in a folder of its own.
+A closed loop: each user waits for the answer, then for a while, and uploads again; the
+first upload of each opens its connection, and is not counted. The waits are random, a
+second on average: equal ones would gather all users into one moment. ``--pause 0`` has
+them wait for nothing: then fifty uploads share the gateway's one core all the time, and
+the figure is fifty times what each costs it. No stage runs: nothing beyond Kafka can
+hold up an answer, as where the provider hangs; and Kafka is a stub, since accepting
+does not wait for it. The users are a process of their own. ``--postgres`` starts a
+server, instead of SQLite in a folder of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import asyncio
 import logging
 import multiprocessing
 import os
+import random
 import statistics
 import tempfile
 import time
@@ -35,9 +39,10 @@ Answer = tuple[int, float]
 
 
 async def user(
-    url: str, key: dict[str, str], number: int, until: float
+    url: str, key: dict[str, str], number: int, *, until: float, pause: float
 ) -> list[Answer]:
     """One user's answers."""
+    chance = random.Random(number)
     answers: list[Answer] = []
     turn = 0
     async with httpx.AsyncClient(base_url=url, headers=key, timeout=60) as client:
@@ -53,18 +58,21 @@ async def user(
             )
             if turn > 1:
                 answers.append((answer.status_code, time.perf_counter() - began))
-            # As people do: about one upload a second each.
-            await asyncio.sleep(1)
+            if pause:
+                await asyncio.sleep(chance.expovariate(1 / pause))
     return answers
 
 
-def users(url: str, key: dict[str, str], seconds: float) -> list[Answer]:
+def users(url: str, key: dict[str, str], seconds: float, pause: float) -> list[Answer]:
     """All users, in a process of their own."""
 
     async def all_of_them() -> list[Answer]:
         until = time.monotonic() + seconds
         found = await asyncio.gather(
-            *(user(url, key, number, until) for number in range(USERS))
+            *(
+                user(url, key, number, until=until, pause=pause)
+                for number in range(USERS)
+            )
         )
         return [each for some in found for each in some]
 
@@ -74,6 +82,7 @@ def users(url: str, key: dict[str, str], seconds: float) -> list[Answer]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--pause", type=float, default=1, help="seconds, on average")
     parser.add_argument("--postgres", action="store_true")
     asked = parser.parse_args()
     structlog.configure(
@@ -87,7 +96,9 @@ def main() -> None:
         served = stack.enter_context(Served(folder, url=url))
         pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(1))
         began_cpu = time.process_time()
-        answers = pool.apply(users, (served.url, served.key, asked.seconds))
+        answers = pool.apply(
+            users, (served.url, served.key, asked.seconds, asked.pause)
+        )
         cpu_s = time.process_time() - began_cpu
     times = [took for status, took in answers if status == 202]
     others = Counter(status for status, _ in answers if status != 202)
