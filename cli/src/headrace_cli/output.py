@@ -46,9 +46,15 @@ class Output:
             return
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
-            numeric = column.startswith("#")
+            name = column.removeprefix("#")
             table.add_column(
-                column.removeprefix("#"), justify="right" if numeric else "left"
+                name,
+                justify="left" if name == column else "right",
+                # Nothing is cut off, however narrow the terminal, and ids stay in one
+                # piece: people copy them to the next command.
+                min_width=len(name),
+                overflow="fold",
+                no_wrap=column == "id",
             )
         for row in rows:
             table.add_row(*(escape(str(cell)) for cell in row))
