@@ -16,6 +16,7 @@ from aiokafka.errors import GroupLoadInProgressError, for_code
 
 from headrace.backpressure import ahead_of
 from headrace.kafka import client_options
+from headrace.kafka_clients import stop_consumer
 from headrace.messages import Lane, Stage
 from headrace.settings import Settings
 
@@ -58,7 +59,7 @@ class GroupOffsets:
             self._admin = admin
         if self._consumer is None:
             consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False)
-            await _started(consumer, consumer.stop)
+            await _started(consumer, lambda: stop_consumer(consumer))
             self._consumer = consumer
 
     async def stop(self) -> None:
@@ -66,7 +67,7 @@ class GroupOffsets:
         if self._admin is not None:
             await self._admin.close()
         if self._consumer is not None:
-            await self._consumer.stop()
+            await stop_consumer(self._consumer)
 
     @property
     def clients(self) -> tuple[Any, Any]:

@@ -22,6 +22,7 @@ from headrace.control_topic import ControlFollower
 from headrace.demand import History, Reading
 from headrace.headers import CHUNKS, TOKENS
 from headrace.kafka import client_options
+from headrace.kafka_clients import stop_consumer
 from headrace.lag import GroupOffsets, lag_by_number
 from headrace.messages import Lane, Stage
 from headrace.metrics import LagMetrics
@@ -102,7 +103,7 @@ class OldestRecords:
 
     async def stop(self) -> None:
         """Disconnect."""
-        await self._consumer.stop()
+        await stop_consumer(self._consumer)
 
 
 class LagExporter:

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaTimeoutError
 from headrace.handler import Record
 from headrace.identity import Arrival
 from headrace.kafka import client_options
+from headrace.kafka_clients import stop_consumer
 from headrace.kafka_topic_ids import topic_ids
 from headrace.messages import Stage
 from headrace.settings import Settings
@@ -80,7 +81,7 @@ class Originals:
     async def stop(self) -> None:
         """Disconnect."""
         if self._started:
-            await self._consumer.stop()
+            await stop_consumer(self._consumer)
 
 
 def _record(record: Any, topic_id: str) -> Record:
