@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Path, Query
-from pydantic import AfterValidator, BaseModel
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from headrace.messages import State
 from headrace_gateway.drafts import (
     About,
     Content,
@@ -24,6 +23,7 @@ from headrace_gateway.drafts import (
     if_match,
     once,
 )
+from headrace_gateway.filters import AcceptedState, Collection, Limit
 from headrace_gateway.form_or_json import form_or_json
 from headrace_gateway.idempotency import expired
 from headrace_gateway.parts import Parts
@@ -41,18 +41,6 @@ from headrace_gateway.views import (
     document_view,
     place_of,
 )
-
-STATES = (
-    *("accepted", "queued", "processing"),
-    *(str(state) for state in State if state.final),
-)
-
-
-def _known_state(state: str) -> str:
-    if state not in STATES:
-        raise ValueError(f"must be one of {', '.join(STATES)}")
-    return state
-
 
 DocumentId = Annotated[
     str,
@@ -202,21 +190,15 @@ class _Documents:
         self,
         request: Request,
         *,
-        collection: Annotated[
-            str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,128}$")
-        ] = None,
-        state: Annotated[
-            str | None,
-            Query(json_schema_extra={"enum": list(STATES)}),
-            AfterValidator(lambda each: each and _known_state(each)),
-        ] = None,
+        collection: Collection = None,
+        state: AcceptedState = None,
         job: Annotated[Word | None, Query(max_length=36)] = None,
         text: Annotated[
             Word | None,
             Query(min_length=3, max_length=256, description="Part of the name."),
         ] = None,
         sort: Sort = Sort.CREATED_DOWN,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        limit: Limit = 50,
         after: Annotated[str | None, Query(alias="cursor", max_length=4096)] = None,
     ) -> DocumentPage:
         """Documents, in pages."""

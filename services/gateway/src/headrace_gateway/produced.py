@@ -10,12 +10,12 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AfterValidator, BaseModel
+from pydantic import BaseModel
 from starlette.requests import Request
 
 from headrace.database.listing import PROCESSING
-from headrace.messages import State
 from headrace_gateway.drafts import Word
+from headrace_gateway.filters import Collection, Limit, ProducedState
 from headrace_gateway.parts import Parts
 from headrace_gateway.problems import not_found
 from headrace_gateway.records import ProducedPage, Row
@@ -30,14 +30,6 @@ from headrace_gateway.views import (
     stage_view,
     when,
 )
-
-_STATES = (PROCESSING, *(str(state) for state in State if state.final))
-
-
-def _known_state(state: str) -> str:
-    if state not in _STATES:
-        raise ValueError(f"must be one of {', '.join(_STATES)}")
-    return state
 
 
 class ProducedView(BaseModel):
@@ -82,19 +74,13 @@ def router(parts: Parts) -> APIRouter:
     async def list_produced(
         request: Request,
         *,
-        collection: Annotated[
-            str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,128}$")
-        ] = None,
-        state: Annotated[
-            str | None,
-            Query(json_schema_extra={"enum": list(_STATES)}),
-            AfterValidator(lambda each: each and _known_state(each)),
-        ] = None,
+        collection: Collection = None,
+        state: ProducedState = None,
         job: Annotated[Word | None, Query(max_length=128)] = None,
         text: Annotated[
             Word | None, Query(max_length=256, description="Part of the name.")
         ] = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        limit: Limit = 50,
         cursor: Annotated[
             str | None, Query(pattern=r"^[0-9]{1,18}\.[0-9a-f-]{36}$")
         ] = None,
